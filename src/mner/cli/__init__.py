@@ -1,0 +1,21 @@
+"""The command line: the only room, with `serving`, that prints or reads the environment.
+
+Results go to stdout, progress and messages to stderr. The exit status is 0 where all is done, 1 where
+the data or the result is bad, 2 where the command was used wrongly. `--debug` anywhere on the line
+shows the traceback of an error.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit status.
+
+    Args:
+        arguments: The words after the program's name; those of the process where None.
+    """
+    from mner.cli.app import run
+
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))

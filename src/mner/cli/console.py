@@ -1,0 +1,59 @@
+"""Where the command line writes: results to stdout, progress and messages to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from mner.progress import Advance
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def bars(description: str, total: int | None = None, /) -> Iterator[Advance]:
+    """A progress bar on stderr: done, rate, elapsed and remaining time, and the notes of the work."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[notes]}"),
+    )
+    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+        task = progress.add_task(description, total=total, rate="", notes="")
+
+        def advance(count: int = 1, /, **notes: object) -> None:
+            progress.advance(task, count)
+            state = progress.tasks[0]
+            elapsed = state.elapsed or 0.0
+            rate = f"{state.completed / elapsed:.1f}/s" if elapsed > 0.5 else ""
+            fields: dict[str, Any] = {"rate": rate}
+            if notes:
+                fields["notes"] = "  ".join(f"{name} {value}" for name, value in notes.items())
+            progress.update(task, **fields)
+
+        yield advance

@@ -1,0 +1,1 @@
+"""What pictures and lexicons say as text or regions, and the store that keeps it."""
