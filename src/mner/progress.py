@@ -29,6 +29,7 @@ class Reporter(Protocol):
 @contextmanager
 def silent(description: str, total: int | None = None, /) -> Iterator[Advance]:
     """The reporter that says nothing."""
+    del description, total
 
     def advance(count: int = 1, /, **notes: object) -> None:
         del count, notes
