@@ -68,6 +68,13 @@ class Provider(Protocol):
         batch_size: How many questions it likes at once.
         concurrency: How many batches may be under way at once (1 for local models).
         leaves_machine: Whether posts or pictures are sent elsewhere.
+
+    A provider may have three attributes more; where it has not, the first value holds:
+
+    * ``sees_knowledge``, ``()``: kinds of knowledge that it reads from `Question.post` (a caption, say).
+      They are attached from the store before it is asked, and belong to the key.
+    * ``sees_name``, False: whether the post's name shapes the answer, as with knowledge from a file.
+    * ``destination``, the name: where posts or pictures are sent to, for whoever has to allow it.
     """
 
     name: str

@@ -1,0 +1,1 @@
+"""Providers of knowledge, one file a source; `mner.knowledge.registry` knows them by name."""

@@ -1,0 +1,175 @@
+"""Providers by name: a table of where each lives, imported only when it is asked for.
+
+Another package adds providers by an entry point in the group ``mner.providers``; the entry point's name
+is the provider's, and its value a class or a factory that takes keyword options and gives something that
+satisfies `mner.knowledge.provider.Provider`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from mner.errors import UsageError, did_you_mean, nearest
+from mner.knowledge.provider import Provider
+
+ENTRY_POINT_GROUP = "mner.providers"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """A provider that can be asked for by name.
+
+    Args:
+        name: The name on the command line.
+        kind: The kind of knowledge it makes, or ``any`` where its options decide.
+        target: Where its class or factory is, as ``module:attribute``.
+        summary: One line for the help page.
+    """
+
+    name: str
+    kind: str
+    target: str
+    summary: str
+
+
+_HOME = "mner.knowledge.providers"
+
+_TABLE: tuple[ProviderEntry, ...] = (
+    ProviderEntry("ocr", "ocr", f"{_HOME}.ocr:OcrProvider", "Text in the picture, by RapidOCR; offline."),
+    ProviderEntry("alt", "caption", f"{_HOME}.files:AltTextProvider", "The alt text that comes with a post."),
+    ProviderEntry("file", "any", f"{_HOME}.files:FileProvider", "Knowledge from a file, by name or id."),
+    ProviderEntry(
+        "endpoint-caption",
+        "caption",
+        f"{_HOME}.endpoint:EndpointCaption",
+        "A caption from an OpenAI-compatible endpoint, for the post and its domain.",
+    ),
+    ProviderEntry(
+        "endpoint-auxiliary",
+        "auxiliary",
+        f"{_HOME}.endpoint:EndpointAuxiliary",
+        "Auxiliary knowledge from an endpoint that sees the picture alone.",
+    ),
+    ProviderEntry(
+        "endpoint-reasoning",
+        "reasoning",
+        f"{_HOME}.endpoint:EndpointReasoning",
+        "A reasoning chain from an endpoint; each step sees the ones before.",
+    ),
+    ProviderEntry(
+        "caption",
+        "caption",
+        f"{_HOME}.caption:CaptionProvider",
+        "A caption by a local model of transformers (BLIP-2 and the like).",
+    ),
+    ProviderEntry(
+        "auxiliary",
+        "auxiliary",
+        f"{_HOME}.auxiliary:AuxiliaryProvider",
+        "Auxiliary knowledge by a local multimodal model (Qwen2-VL and the like).",
+    ),
+    ProviderEntry(
+        "reasoning",
+        "reasoning",
+        f"{_HOME}.reasoning:ReasoningProvider",
+        "A reasoning chain by a local causal language model.",
+    ),
+    ProviderEntry(
+        "chain",
+        "reasoning",
+        f"{_HOME}.chain:OfflineChainProvider",
+        "A reasoning chain without any download: tagger, WordNet, similarity.",
+    ),
+    ProviderEntry(
+        "grounding",
+        "regions",
+        f"{_HOME}.regions:GroundingProvider",
+        "Regions for the post's phrases, by Grounding DINO or OWL-ViT.",
+    ),
+    ProviderEntry(
+        "detection", "regions", f"{_HOME}.regions:DetectionProvider", "Regions of known objects, by DETR."
+    ),
+    ProviderEntry(
+        "grid", "regions", f"{_HOME}.regions:GridProvider", "Regions as a fixed grid; no model at all."
+    ),
+    ProviderEntry(
+        "clip",
+        "relevance",
+        f"{_HOME}.relevance:ClipRelevanceProvider",
+        "Relevance of picture to text, by a local CLIP.",
+    ),
+    ProviderEntry(
+        "text-relevance",
+        "relevance",
+        f"{_HOME}.relevance:TextRelevanceProvider",
+        "Relevance as similarity of post and OCR or caption; offline.",
+    ),
+)
+
+
+def provider_entries() -> list[ProviderEntry]:
+    """All providers, this package's first, then those of other packages; none is imported."""
+    entries = list(_TABLE)
+    names = {entry.name for entry in entries}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name not in names:
+            names.add(point.name)
+            origin = point.dist.name if point.dist is not None else point.value
+            entries.append(ProviderEntry(point.name, "any", point.value, f"From {origin}."))
+    return entries
+
+
+def provider_factory(name: str) -> Callable[..., Provider]:
+    """The class or factory behind a name, imported now.
+
+    Raises:
+        UsageError: There is no provider of that name.
+    """
+    entries = {entry.name: entry for entry in provider_entries()}
+    if name not in entries:
+        raise UsageError(f"There is no provider {name!r}.", hint=did_you_mean(name, entries))
+    module, _, attribute = entries[name].target.partition(":")
+    factory: Callable[..., Provider] = import_module(module)
+    for part in attribute.split("."):
+        factory = getattr(factory, part)
+    return factory
+
+
+def provider_named(name: str, **options: Any) -> Provider:
+    """Make a provider.
+
+    Args:
+        name: One of `provider_entries`.
+        options: What the provider's class takes; an option it does not take is refused by name.
+
+    Raises:
+        UsageError: There is no such provider, or it has no such option, or misses one it needs.
+    """
+    factory = provider_factory(name)
+    signature = inspect.signature(factory)
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
+    known = [p.name for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    for option in options:
+        if not takes_any and option not in known:
+            near = nearest(option, known)
+            raise UsageError(
+                f"The provider {name!r} has no option {option!r}.",
+                hint=f"Did you mean {near!r}?" if near else f"Its options: {', '.join(known) or 'none'}.",
+            )
+    missing = [
+        p.name
+        for p in signature.parameters.values()
+        if p.default is inspect.Parameter.empty
+        and p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        and p.name not in options
+    ]
+    if missing:
+        raise UsageError(
+            f"The provider {name!r} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}."
+        )
+    return factory(**options)
