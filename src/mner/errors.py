@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MnerError(Exception):
@@ -43,6 +44,17 @@ class MnerError(Exception):
         if hint is not None:
             parts.append(hint)
         super().__init__(" ".join(parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are rebuilt from their message alone when they cross to another process, which does
+        # not fit every signature here, and an error that cannot be rebuilt leaves a pool waiting.
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[MnerError], args: tuple[Any, ...], fields: dict[str, Any]) -> MnerError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(fields)
+    return error
 
 
 class UsageError(MnerError):
@@ -95,6 +107,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """A hint that names the nearest candidate, or all of them where none is near."""
     options = list(candidates)
+    if not options:
+        return "There is none."
     near = nearest(name, options)
     if near is not None:
         return f"Did you mean {near!r}?"

@@ -76,25 +76,33 @@ class Knowledge:
     problem: str | None = None
 
 
-# Words of a raw text. In this order: addresses; abbreviations with inner full stops; numbers; writing
-# without spaces between words, a character a word; words with inner apostrophes or hyphens; an English
-# clitic; any other visible character with what combines with it (an emoji of several code points is one
-# word). '@' and '#' stand alone, so that the borders of a name inside a hashtag can be said.
+# Writing without spaces between words, where a character is a word; U+30FC lengthens kana of any script.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\u30FC\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_LETTER = rf"[\p{{L}}--{_UNSPACED}]"
+# Nothing to see: spaces, controls, halves of surrogate pairs, and format characters such as the zero-width
+# space. Code points that this version of Unicode does not assign yet can be seen: they are new emoji.
+_UNSEEN = r"[\s\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}]"
+# Words of a raw text. In this order: addresses, without a full stop or bracket that ends the sentence around
+# them; abbreviations with inner full stops; numbers; unspaced writing; an English clitic; words with inner
+# apostrophes or hyphens; a space alone, lest a stray combining mark takes it along; any other visible
+# character with what combines with it (an emoji of several code points is one word). '@' and '#' stand
+# alone, so that the borders of a name inside a hashtag can be said.
 _WORD = regex.compile(
-    r"""
-    (?:https?://|www\.)[^\s<>"]+
-    | (?:\p{L}\.){2,}
-    | \p{N}+(?:[.,:/]\p{N}+)*(?:st|nd|rd|th|am|pm|s|k|m|%|°)?(?![\p{L}\p{M}\p{N}])
-    | [\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*
-    | ['’](?:s|re|ve|ll|d|m|t)(?![\p{L}\p{M}\p{N}_])
-    | [\p{L}\p{N}_][\p{L}\p{M}\p{N}_\u200c\u200d]*
-      (?:(?:[-&]|['’](?!(?:s|re|ve|ll|d|m)(?![\p{L}\p{M}\p{N}_])))[\p{L}\p{N}_][\p{L}\p{M}\p{N}_]*)*
+    rf"""
+    (?:https?://|www\.)[^<>"{_UNSPACED}{_UNSEEN}]*[^<>"\p{{P}}{_UNSPACED}{_UNSEEN}]/?
+    | (?:{_LETTER}\.){{2,}}
+    | \p{{N}}+(?:[.,:/]\p{{N}}+)*(?:st|nd|rd|th|am|pm|s|k|m|%|°)?(?![{_LETTER}\p{{M}}\p{{N}}])
+    | {_UNSPACED}\p{{M}}*
+    | ['’](?:s|re|ve|ll|d|m|t)(?![\p{{L}}\p{{M}}\p{{N}}_])
+    | [{_LETTER}\p{{N}}_][{_LETTER}\p{{M}}\p{{N}}_\u200c\u200d]*
+      (?:(?:[-&]|['’](?!(?:s|re|ve|ll|d|m)(?![\p{{L}}\p{{M}}\p{{N}}_])))
+         [{_LETTER}\p{{N}}_][{_LETTER}\p{{M}}\p{{N}}_]*)*
+    | \s
     | \X
     """,
     regex.VERBOSE | regex.IGNORECASE | regex.V1,
 )
-# Nothing to see: spaces, controls, and format characters such as the zero-width space.
-_INVISIBLE = regex.compile(r"[\s\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]*", regex.V1)
+_INVISIBLE = regex.compile(rf"{_UNSEEN}*", regex.V1)
 
 
 def split_words(text: str) -> Offsets:
@@ -105,9 +113,7 @@ def split_words(text: str) -> Offsets:
     Returns:
         Half-open character intervals, ascending, not overlapping.
     """
-    return tuple(
-        match.span() for match in _WORD.finditer(text) if not _INVISIBLE.fullmatch(match.group())
-    )
+    return tuple(match.span() for match in _WORD.finditer(text) if not _INVISIBLE.fullmatch(match.group()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +162,14 @@ class Post:
             DataError: The number of tags is not the number of words.
         """
         tags = fields.get("tags")
-        if tags is not None and len(tags) != len(words):
-            raise DataError(
-                "A post's tags do not fit its words.",
-                expected=f"{len(words)} tags, one a word",
-                got=f"{len(tags)}",
-            )
+        if tags is not None:
+            if len(tags) != len(words):
+                raise DataError(
+                    "A post's tags do not fit its words.",
+                    expected=f"{len(words)} tags, one a word",
+                    got=f"{len(tags)}",
+                )
+            fields["tags"] = tuple(tags)
         offsets = []
         position = 0
         for word in words:

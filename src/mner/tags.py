@@ -1,7 +1,7 @@
 """Tag schemes as tables: what a row of tags means, and how spans are written as tags.
 
-A scheme is one table: which prefixes it has, which prefix may follow which, and which pairs of
-neighbouring prefixes continue one span. Everything else (reading tags as spans under a convention,
+A scheme is one table: which prefixes may follow one another, and which pairs of neighbouring prefixes
+continue one span. Everything else (reading tags as spans under a convention,
 writing spans as tags, converting, the transitions that a CRF may take) is read off that table, so no
 two parts of the project can disagree about where an entity ends.
 
@@ -52,9 +52,11 @@ class Scheme:
 
     Args:
         name: The scheme's usual name.
-        opens: Prefixes that open a span wherever they stand.
-        closes: Prefixes that close a span wherever they stand.
+        opens: Prefixes that are right wherever they stand; where one does not fit what stands before it,
+            the span before it is to blame.
         continues: Pairs of neighbouring prefixes, both of one type, that belong to one span.
+        touches: Pairs of neighbouring prefixes, both of one type, the second of which opens a span that
+            it could not open after another type or outside.
         follows: Pairs of neighbouring prefixes (``O`` included) that the scheme allows whatever the
             types are.
         first: Prefixes (``O`` included) that the first word may have.
@@ -63,8 +65,8 @@ class Scheme:
 
     name: str
     opens: frozenset[str]
-    closes: frozenset[str]
     continues: frozenset[tuple[str, str]]
+    touches: frozenset[tuple[str, str]]
     follows: frozenset[tuple[str, str]]
     first: frozenset[str]
     last: frozenset[str]
@@ -72,13 +74,13 @@ class Scheme:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes other than ``O``, in their usual order."""
-        used = {prefix for pair in self.continues | self.follows for prefix in pair}
+        used = {prefix for pair in self.continues | self.touches | self.follows for prefix in pair}
         return tuple(prefix for prefix in "BIES" if prefix in used)
 
     def allows(self, previous: str, following: str) -> bool:
         """Whether tag `following` may stand right after tag `previous` (whole tags, such as ``B-PER``)."""
         (left, left_type), (right, right_type) = parse(previous), parse(following)
-        if (left, right) in self.continues and left_type == right_type:
+        if left_type == right_type and (left, right) in self.continues | self.touches:
             return True
         return (left, right) in self.follows
 
@@ -90,8 +92,8 @@ def _pairs(lefts: str, rights: str) -> frozenset[tuple[str, str]]:
 BIO = Scheme(
     name="BIO",
     opens=frozenset("B"),
-    closes=frozenset(),
     continues=_pairs("BI", "I"),
+    touches=frozenset(),
     follows=_pairs("OBI", "OB"),
     first=frozenset("OB"),
     last=frozenset("OBI"),
@@ -99,18 +101,18 @@ BIO = Scheme(
 # In IOB1 a span starts with I; B marks only a span that directly follows another of its own type.
 IOB1 = Scheme(
     name="IOB1",
-    opens=frozenset("B"),
-    closes=frozenset(),
+    opens=frozenset(),
     continues=_pairs("BI", "I"),
-    follows=_pairs("OBI", "OI") | _pairs("BI", "B"),
+    touches=_pairs("BI", "B"),
+    follows=_pairs("OBI", "OI"),
     first=frozenset("OI"),
     last=frozenset("OBI"),
 )
 BIOES = Scheme(
     name="BIOES",
     opens=frozenset("BS"),
-    closes=frozenset("ES"),
     continues=_pairs("BI", "IE"),
+    touches=frozenset(),
     follows=_pairs("OES", "OBS"),
     first=frozenset("OBS"),
     last=frozenset("OES"),
@@ -154,16 +156,8 @@ def is_stray(previous: str, tag: str, scheme: Scheme) -> bool:
 
     An ``E`` that ends nothing counts too; a span that is never closed does not (only its end could tell).
     """
-    prefix, label = parse(tag)
-    if prefix == OUTSIDE:
-        return False
-    left, left_label = parse(previous)
-    if (left, prefix) in scheme.continues and left_label == label:
-        return False
-    if (left, prefix) not in scheme.follows:
-        # An O after an unfinished span is that span's fault, a tag that opens one is right.
-        return prefix not in scheme.opens or scheme is IOB1
-    return scheme is IOB1 and prefix == "B" and left_label != label
+    prefix, _ = parse(tag)
+    return prefix != OUTSIDE and prefix not in scheme.opens and not scheme.allows(previous, tag)
 
 
 def to_spans(
@@ -199,9 +193,7 @@ def to_spans(
                 got=shown(tag),
                 hint="Is the data written in another scheme?",
             )
-        continued = (
-            start is not None and (previous, prefix) in scheme.continues and previous_label == label
-        )
+        continued = start is not None and (previous, prefix) in scheme.continues and previous_label == label
         if not continued:
             if start is not None:
                 if not strict or (sound and previous in scheme.last):
@@ -232,7 +224,7 @@ def to_tags(spans: Iterable[Span], length: int, scheme: Scheme = BIO) -> list[st
     """
     tags = [OUTSIDE] * length
     before: Span | None = None
-    for span in sorted(spans):
+    for span in sorted(spans, key=lambda span: (span.start, span.end)):
         if not 0 <= span.start < span.end <= length:
             raise TagError(
                 "A span does not lie within its post.",

@@ -7,6 +7,7 @@ shows the traceback of an error.
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -18,4 +19,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     from mner.cli.app import run
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Half a surrogate pair, which JSON and command lines can bring, has no UTF-8; JSON writes it escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))

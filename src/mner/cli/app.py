@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import click
+import os
+import sys
+from typing import Any
+
 import typer
+from rich.text import Text
 
 from mner import __version__
 from mner.cli.console import err
@@ -16,6 +20,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+# Wrong use as typer's parser reports it. Its classes moved from click into typer itself in the course of
+# typer's versions; what typer exports descends from the right ones in all of them.
+_UsageProblem: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+# What the shell shows for a program that was stopped with Ctrl-C.
+_INTERRUPTED = 130
 
 
 def _version(wanted: bool) -> None:
@@ -39,31 +50,43 @@ def run(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         status = app(args=arguments, prog_name="mner", standalone_mode=False)
+        sys.stdout.flush()
     except MnerError as error:
         if debug:
             raise
-        err.print(f"[bold red]error:[/] {_plain(str(error))}")
+        _say_error(str(error))
         return error.exit_status
-    except click.exceptions.ClickException as error:
+    except _UsageProblem as error:
         error.show()
-        return error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        err.print("Stopped. What was already written is kept.")
-        return 130
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        status = _INTERRUPTED
     except BrokenPipeError:
-        return 0
+        return _reader_left()
+    except SystemExit as leaving:
+        # What typer makes of a reader that left, also when it is not asked to leave by itself.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return _reader_left()
+        raise
     except Exception as error:
         if debug:
             raise
-        err.print(
-            f"[bold red]error:[/] something failed that should not have: "
-            f"{type(error).__name__}: {_plain(str(error))}"
-        )
+        _say_error(f"something failed that should not have: {type(error).__name__}: {error}")
         err.print("Run the same command with --debug to see where, and report it please.")
         return 1
+    if status == _INTERRUPTED:
+        err.print("Stopped. What was already written is kept.")
     return status if isinstance(status, int) else 0
 
 
-def _plain(text: str) -> str:
-    # Messages quote what users wrote, which may look like console markup.
-    return text.replace("[", "\\[")
+def _reader_left() -> int:
+    # Whoever read the results has read enough. Python flushes stdout once more when it leaves.
+    if sys.__stdout__ is not None:
+        sys.stdout = sys.__stdout__
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _say_error(message: str) -> None:
+    # Messages quote what users wrote, which may look like markup; a quoted path must stay in one piece.
+    err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
