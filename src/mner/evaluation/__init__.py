@@ -1,0 +1,1 @@
+"""Measuring: scores, and whether confidences are probabilities."""
