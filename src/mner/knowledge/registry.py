@@ -134,9 +134,10 @@ def provider_factory(name: str) -> Callable[..., Provider]:
     if name not in entries:
         raise UsageError(f"There is no provider {name!r}.", hint=did_you_mean(name, entries))
     module, _, attribute = entries[name].target.partition(":")
-    factory: Callable[..., Provider] = import_module(module)
+    found: Any = import_module(module)
     for part in attribute.split("."):
-        factory = getattr(factory, part)
+        found = getattr(found, part)
+    factory: Callable[..., Provider] = found
     return factory
 
 
