@@ -33,15 +33,16 @@ def print_json(document: Any) -> None:
 @contextmanager
 def bars(description: str, total: int | None = None, /) -> Iterator[Advance]:
     """A progress bar on stderr: done, rate, elapsed and remaining time, and the notes of the work."""
+    # Descriptions and notes quote file names, which may look like markup.
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[notes]}"),
+        TextColumn("{task.fields[notes]}", markup=False),
     )
     with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
         task = progress.add_task(description, total=total, rate="", notes="")

@@ -1,0 +1,40 @@
+"""What `import mner` costs and gives."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+import mner
+
+HEAVY = ["torch", "transformers", "tokenizers", "datasets", "accelerate", "PIL", "pandas", "pyarrow", "scipy",
+         "sklearn", "matplotlib", "openai", "httpx", "rapidocr", "onnxruntime", "pydantic"]  # fmt: skip
+
+
+def python(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("module", ["mner", "mner.evaluation.scores", "mner.cli.app"])
+def test_light_modules_bring_nothing_heavy(module):
+    loaded = python(f"import sys, {module}; print(*(name.partition('.')[0] for name in sys.modules))")
+    assert not set(loaded.split()) & set(HEAVY)
+
+
+def test_import_takes_under_three_tenths_of_a_second():
+    code = "import time; t = time.perf_counter(); import mner; print(time.perf_counter() - t)"
+    times = [float(python(code)) for _ in range(5)]
+    assert statistics.median(times) < 0.3
+
+
+def test_public_names():
+    for name in mner.__all__:
+        if name != "Recognizer":  # brings torch; its own tests import it
+            assert getattr(mner, name) is not None
+    with pytest.raises(AttributeError, match="Recogniser"):
+        mner.Recogniser  # noqa: B018
