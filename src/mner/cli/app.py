@@ -48,6 +48,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and give its exit status."""
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    _add_commands()
     try:
         status = app(args=arguments, prog_name="mner", standalone_mode=False)
         sys.stdout.flush()
@@ -90,3 +91,10 @@ def _reader_left() -> int:
 def _say_error(message: str) -> None:
     # Messages quote what users wrote, which may look like markup; a quoted path must stay in one piece.
     err.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def _add_commands() -> None:
+    # Each module adds its commands to `app`; what is heavy is imported inside the commands.
+    import mner.cli.data
+    import mner.cli.predicting
+    import mner.cli.training  # noqa: F401

@@ -1,0 +1,139 @@
+"""`mner train`, `mner evaluate` and `mner models`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from mner.cli.app import app
+from mner.cli.console import bars, err, out, print_json
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A TOML recipe; recipes/ has one a model.")],
+    data: Annotated[Path | None, typer.Option(help="Data folder; replaces the recipe's.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Run folder to write; runs/… by default.")] = None,
+    start_from: Annotated[Path | None, typer.Option("--from", help="Start from this run's weights.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Text encoder: 'default', a folder, a hub name.")
+    ] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="A value, as training.seed=3.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in --output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the run's record as JSON.")] = False,
+) -> None:
+    """Train a recogniser as a recipe says, and write a run folder that predicts alone."""
+    from mner.cli.results import score_table
+    from mner.training.recipe import read_recipe
+    from mner.training.run import train as run_training
+
+    changes = list(change or ())
+    if data is not None:
+        changes.append(f"data.folder={_quoted(data)}")
+    if images is not None:
+        changes.append(f"data.images={_quoted(images)}")
+    if backbone is not None:
+        changes.append(f"model.backbone={_quoted(backbone)}")
+    checked = read_recipe(recipe, changes)
+    folder = output or Path("runs") / f"{checked.model.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run = run_training(
+        checked,
+        folder,
+        start_from=start_from,
+        resume=resume,
+        overwrite=overwrite,
+        progress=bars,
+        say=lambda message: err.print(message, markup=False, soft_wrap=True),
+    )
+    if as_json:
+        print_json({"folder": str(folder), **run.record, "test": run.test and run.test.as_dict()})
+        return
+    if run.test is not None:
+        out.print(score_table(run.test, "test"))
+    err.print(f"The run folder is {folder}", markup=False)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[Path, typer.Option(help="Data folder, or one file.")],
+    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
+    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Score a run on annotated posts: overall and per type, under both conventions for stray tags."""
+    from mner.cli.data import parse_label_map
+    from mner.cli.results import score_table
+    from mner.data import read_folder, read_posts
+    from mner.data.dataset import rename_labels
+    from mner.evaluation.scores import score_posts
+    from mner.recognizer import Recognizer
+    from mner.tags import Convention
+
+    recognizer = Recognizer.from_pretrained(run, device=device, dtype=dtype)
+    renamed = parse_label_map(label_map or [])
+    if data.is_dir():
+        posts = read_folder(data, format=file_format, images=images, label_map=renamed).split(split)
+    else:
+        posts = rename_labels(list(read_posts(data, format=file_format, images=images)), renamed)
+    predicted = recognizer.predict(posts, batch_size=batch_size, progress=bars)
+    scores = [score_posts(posts, predicted, convention) for convention in Convention]
+    unknown = sorted(set(scores[0].per_type) - set(recognizer.labels))
+    if as_json:
+        document = {str(score.convention): score.as_dict() for score in scores}
+        print_json({"run": str(run), "data": str(data), "split": split, "unknown_types": unknown, **document})
+        return
+    for score in scores:
+        out.print(score_table(score, f"{data.name} {split if data.is_dir() else ''}".strip()))
+    if unknown:
+        err.print(
+            f"Training never saw the types {', '.join(unknown)}; all their entities count as missed. "
+            "A --label-map renames types.",
+            markup=False,
+        )
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List the systems that can be trained."""
+    from mner.models import registered
+
+    entries = registered().values()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": entry.name,
+                    "summary": entry.summary,
+                    "source": entry.source,
+                    "reads_pictures": entry.reads_pictures,
+                }
+                for entry in entries
+            ]
+        )
+        return
+    table = Table()
+    for column in ("model", "what it is", "source", "picture"):
+        table.add_column(column)
+    for entry in entries:
+        table.add_row(entry.name, entry.summary, entry.source, "yes" if entry.reads_pictures else "")
+    out.print(table)
+
+
+def _quoted(value: object) -> str:
+    # As TOML writes a text, backslashes of Windows paths included.
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

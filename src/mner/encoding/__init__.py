@@ -1,0 +1,20 @@
+"""Posts and their knowledge to tensors, with the map back to words and characters."""
+
+from __future__ import annotations
+
+from mner.encoding.batch import Batch, TokenBlock, VisualBlock
+from mner.encoding.encoder import EncodingSettings, Inputs, PostEncoder
+from mner.encoding.grouping import LengthGroupedBatches, sorted_batches
+from mner.encoding.vocabulary import Vocabulary
+
+__all__ = [
+    "Batch",
+    "EncodingSettings",
+    "Inputs",
+    "LengthGroupedBatches",
+    "PostEncoder",
+    "TokenBlock",
+    "VisualBlock",
+    "Vocabulary",
+    "sorted_batches",
+]

@@ -1,0 +1,1 @@
+"""Bricks that several models share; each cites its own source and is tested alone."""

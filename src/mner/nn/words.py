@@ -1,0 +1,20 @@
+"""From the states of sub-words in windows to the states of words in posts."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def gather_words(states: Tensor, rows: Tensor, columns: Tensor, mask: Tensor) -> Tensor:
+    """The state of each word: that of its first sub-word, in the window chosen for it.
+
+    Args:
+        states: (R, n, d) states of R windows of n sub-words.
+        rows: (B, W) the window in which each word is read.
+        columns: (B, W) where in that window the word's first sub-word stands.
+        mask: (B, W) true at words, false at padding.
+
+    Returns:
+        (B, W, d), zero at padding.
+    """
+    return states[rows, columns] * mask.unsqueeze(-1).to(states.dtype)

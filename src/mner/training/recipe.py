@@ -1,0 +1,280 @@
+"""Recipes: TOML files that say everything about a training run, checked strictly.
+
+An unknown or misspelt key is refused with the nearest valid one; so is a value of another type. The keys
+of ``[model]`` besides its name and backbones are the fields of that model's configuration, so that a key
+another system has is refused too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from mner.errors import RecipeError, nearest, shown
+from mner.models import MnerConfig, model_named
+from mner.tags import Convention
+
+
+class Section(BaseModel):
+    """A table of a recipe: strict types, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ModelSection(BaseModel):
+    """``[model]``: which system, on which backbones, with which settings of its own.
+
+    Args:
+        name: A registered model, as `mner models` lists them.
+        backbone: Text encoder: ``default``, a folder or a hub name.
+        vision_backbone: Vision tower: a folder or a hub name.
+        vectors: A text file of word vectors, for models that start from words.
+        most_vectors: Read at most so many vectors.
+        options: All other keys: fields of the model's configuration.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str
+    backbone: str = "default"
+    vision_backbone: str | None = None
+    vectors: str | None = None
+    most_vectors: Annotated[int, Field(ge=1)] = 100_000
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "name" not in table or "options" in table:
+            return table
+        own = {key: value for key, value in table.items() if key in cls.model_fields}
+        own["options"] = {key: value for key, value in table.items() if key not in cls.model_fields}
+        return own
+
+
+class DataSection(Section):
+    """``[data]``: what to train and choose on.
+
+    Args:
+        folder: The data folder; `--data` replaces it.
+        format: Its format; recognised where None.
+        images: Folder of the pictures; found beside the data where None.
+        label_map: Types to rename, such as ``{OTHER = "MISC"}``.
+        convention: What stray tags mean in gold.
+        train: Name of the split to train on.
+        valid: Name of the split that chooses the checkpoint.
+        test: Name of the split that is scored once at the end.
+    """
+
+    folder: str | None = None
+    format: str | None = None
+    images: str | None = None
+    label_map: dict[str, str] = Field(default_factory=dict)
+    convention: Literal["conll", "strict"] = "conll"
+    train: str = "train"
+    valid: str = "valid"
+    test: str = "test"
+
+
+class EncodingSection(Section):
+    """``[encoding]``: see `mner.encoding.EncodingSettings`."""
+
+    max_length: Annotated[int, Field(ge=8)] = 512
+    overlap: Annotated[int, Field(ge=0)] = 64
+    longest_spelling: Annotated[int, Field(ge=1)] = 24
+
+
+class TrainingSection(Section):
+    """``[training]``: how to train.
+
+    Args:
+        seed: Sets everything that is random.
+        epochs: Passes over the training posts.
+        batch_size: Posts a step and process.
+        gradient_accumulation: Steps whose gradients are added up before the optimizer moves.
+        learning_rate: Of all parameters that `learning_rates` does not name.
+        learning_rates: Of groups of parameters: ``text``, ``vision``, ``crf``, ``new``.
+        weight_decay: On all but biases, norms and the CRF.
+        warmup: Share of the steps in which learning rates rise.
+        schedule: What they do then.
+        max_gradient_norm: Longer gradients are cut to this.
+        precision: ``bfloat16`` computes under autocast; ``auto`` does so where the machine has hardware for it.
+        frozen: Groups of parameters that are not trained.
+        evaluate_from: First epoch after which the validation posts are scored.
+        patience: Stop after so many evaluations without a better one; never where None.
+        gradient_checkpointing: Compute activations again instead of keeping them.
+    """
+
+    seed: int = 1
+    epochs: Annotated[int, Field(ge=1)] = 8
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    gradient_accumulation: Annotated[int, Field(ge=1)] = 1
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    learning_rates: dict[Literal["text", "vision", "crf", "new"], Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    frozen: list[Literal["text", "vision", "crf", "new"]] = Field(default_factory=list)
+    evaluate_from: Annotated[int, Field(ge=1)] = 1
+    patience: Annotated[int, Field(ge=1)] | None = None
+    gradient_checkpointing: bool = False
+
+
+class Recipe(Section):
+    """A whole recipe.
+
+    Args:
+        title: What the run is, in words.
+        model: The system.
+        data: What to train on.
+        encoding: How posts become tensors.
+        training: How to train.
+    """
+
+    title: str = ""
+    model: ModelSection
+    data: DataSection = Field(default_factory=DataSection)
+    encoding: EncodingSection = Field(default_factory=EncodingSection)
+    training: TrainingSection = Field(default_factory=TrainingSection)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as plain tables, as a file would have them."""
+        tables = self.model_dump(exclude_none=True)
+        tables["model"].update(tables["model"].pop("options"))
+        return tables
+
+
+# Fields of a model's configuration that follow from data and backbones, and so are not a recipe's matter.
+_DERIVED = frozenset(("labels", "text_config", "vision_config", "vocabulary_size", "character_count"))
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """The keys that ``[model]`` may have for a model besides the common ones, with their types.
+
+    Args:
+        name: A registered model.
+    """
+    config = model_named(name).model.config_class
+    options: dict[str, Any] = {}
+    for parent in reversed(config.__mro__):
+        if issubclass(parent, MnerConfig):
+            options.update(inspect.get_annotations(parent, eval_str=True))
+    fields = {entry.name for entry in dataclasses.fields(config)}
+    return {key: hint for key, hint in options.items() if key in fields - _DERIVED}
+
+
+def read_recipe(path: str | Path, changes: typing.Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: The TOML file.
+        changes: Values to set besides, such as ``training.seed=3``; a value is written as TOML writes it,
+            and taken as a text where it is not valid TOML.
+
+    Raises:
+        RecipeError: It is not there, is no TOML, or has an unknown key or a value of a wrong type.
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(
+            f"There is no recipe {shown(str(path))}.", hint="The folder recipes/ has one a model."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe {shown(str(path))} cannot be read.", got=str(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML.", got=str(error)) from error
+    for change in changes:
+        _set(tables, change)
+    return check_recipe(tables, str(path))
+
+
+def check_recipe(tables: dict[str, Any], origin: str = "the recipe") -> Recipe:
+    """Check a recipe given as tables.
+
+    Raises:
+        RecipeError: See `read_recipe`.
+    """
+    try:
+        recipe = Recipe.model_validate(tables)
+    except ValidationError as error:
+        raise _explained(error, origin) from error
+    known = model_options(recipe.model.name)
+    for key, value in recipe.model.options.items():
+        if key not in known:
+            common = [name for name in ModelSection.model_fields if name != "options"]
+            raise RecipeError(
+                f"{origin}: model.{key} is not a setting of {recipe.model.name}.",
+                hint=_nearest_key(key, [*known, *common]),
+            )
+        try:
+            _adapter(known[key]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise RecipeError(
+                f"{origin}: model.{key} has a wrong value.",
+                expected=error.errors()[0]["msg"],
+                got=shown(value),
+            ) from error
+    Convention(recipe.data.convention)
+    return recipe
+
+
+@functools.lru_cache(maxsize=256)
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    # A whole number is a fine value for a real one, and TOML writes lists for tuples.
+    if hint is float or (isinstance(hint, types.UnionType) and float in typing.get_args(hint)):
+        hint = hint | int
+    return TypeAdapter(hint)
+
+
+def _set(tables: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise RecipeError(
+            "A value to set is not of its form.", expected="section.key=value", got=shown(change)
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for name in names[:-1]:
+        tables = tables.setdefault(name, {})
+        if not isinstance(tables, dict):
+            raise RecipeError(f"{key} cannot be set: {name} is a value, not a table.")
+    tables[names[-1]] = value
+
+
+def _explained(error: ValidationError, origin: str) -> RecipeError:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in first["loc"][:-1]:
+            section = section.model_fields[str(part)].annotation
+        return RecipeError(
+            f"{origin}: there is no setting {place}.",
+            hint=_nearest_key(str(first["loc"][-1]), list(section.model_fields)),
+        )
+    if first["type"] == "missing":
+        return RecipeError(f"{origin}: {place} is missing.", hint="Every recipe names its model.")
+    message = first["msg"]
+    return RecipeError(f"{origin}: {place} has a wrong value.", expected=message, got=shown(first["input"]))
+
+
+def _nearest_key(key: str, known: list[str]) -> str:
+    near = nearest(key, known)
+    return f"Did you mean {near!r}?" if near else f"There is: {', '.join(sorted(known))}."

@@ -1,0 +1,359 @@
+"""From a recipe to a run folder that predicts alone, with the record of how it came about."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from mner import __version__
+from mner.data import Dataset, read_folder
+from mner.data.dataset import labels_of
+from mner.encoding import EncodingSettings, Vocabulary
+from mner.encoding.vocabulary import read_vectors
+from mner.errors import DataError, RunFolderError, UsageError, shown
+from mner.evaluation.scores import Scores, score_posts
+from mner.models import Sources, model_named
+from mner.nn import backbones
+from mner.posts import Post
+from mner.progress import Reporter, silent
+from mner.recognizer import SETTINGS_FILE, Recognizer, make_encoder, read_json, write_json
+from mner.training.recipe import Recipe
+from mner.training.trainer import PostTrainer, training_arguments
+
+RECORD_FILE = "run.json"
+RESULTS_FILE = "results.json"
+CHECKPOINTS = "checkpoints"
+
+Say = Callable[[str], None]
+
+
+def unsaid(message: str) -> None:
+    """Tell nobody."""
+    del message
+
+
+@dataclass
+class Run:
+    """A finished run.
+
+    Args:
+        folder: The run folder.
+        recognizer: The recogniser of the best checkpoint.
+        record: How it came about, as `run.json` has it.
+        test: Scores on the test posts, or None where the data has no test split.
+    """
+
+    folder: Path
+    recognizer: Recognizer
+    record: dict[str, Any]
+    test: Scores | None = None
+
+
+@dataclass
+class _Record:
+    path: Path
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def write(self, **changes: Any) -> None:
+        self.document.update(changes)
+        write_json(self.path, self.document)
+
+
+def train(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    start_from: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Reporter = silent,
+    say: Say = unsaid,
+) -> Run:
+    """Train, choose the checkpoint on the validation posts, score the test posts once, and save.
+
+    Args:
+        recipe: What to do.
+        folder: The run folder to write.
+        dataset: The data; read from the recipe's folder where None.
+        start_from: A run folder whose weights to start from: the encoder, and of the decoder what
+            belongs to types of the same name.
+        resume: Go on with an interrupted run of the same recipe and data.
+        overwrite: Replace a finished run in `folder`.
+        progress: Told of every step.
+        say: Told what happens, in sentences.
+
+    Raises:
+        RunFolderError: The folder has a finished run, or one of another recipe is to be resumed.
+        DataError: The data cannot be used.
+    """
+    folder = Path(folder)
+    if dataset is None:
+        dataset = _read_data(recipe)
+    record = _open_record(recipe, folder, dataset, start_from, resume=resume, overwrite=overwrite)
+    train_posts = _annotated(dataset, recipe.data.train)
+    valid_posts = _annotated(dataset, recipe.data.valid)
+    transformers.set_seed(recipe.training.seed)
+    source = Recognizer.from_pretrained(start_from, device="cpu") if start_from is not None else None
+    recognizer = build(recipe, train_posts, source.encoder.vocabulary if source is not None else None)
+    if source is not None:
+        kept = recognizer.model.adopt(source.model)
+        say(f"Started from {start_from}: {kept} of {len(recognizer.model.state_dict())} tensors taken over.")
+        record.write(tensors_taken_over=kept)
+    parameters = sum(parameter.numel() for parameter in recognizer.model.parameters())
+    say(
+        f"{recipe.model.name} with {parameters / 1e6:.1f} M parameters; "
+        f"{len(train_posts)} posts to train on, {len(valid_posts)} to choose on; "
+        f"types {', '.join(recognizer.labels)}."
+    )
+    for name in recipe.training.frozen:
+        for key, parameter in recognizer.model.named_parameters():
+            if recognizer.model.group_of(key) == name:
+                parameter.requires_grad_(False)
+    _fit(recipe, recognizer, train_posts, valid_posts, folder, record, resume, progress, say)
+    recognizer.model.eval()
+    recognizer.save_pretrained(folder)
+    run = Run(folder, recognizer, record.document)
+    if recipe.data.test in dataset.splits:
+        run.test = _score_once(recipe, recognizer, dataset.split(recipe.data.test), folder, progress)
+    record.write(status="finished", finished=_now())
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    return run
+
+
+def build(recipe: Recipe, train_posts: Sequence[Post], vocabulary: Vocabulary | None = None) -> Recognizer:
+    """A new recogniser as a recipe describes it, its backbones filled, not yet trained.
+
+    Args:
+        recipe: The recipe.
+        train_posts: The posts that give labels and, for models that read words, the vocabulary.
+        vocabulary: A vocabulary to keep instead.
+    """
+    section = recipe.model
+    labels = labels_of(train_posts)
+    if not labels:
+        raise DataError(
+            "The training posts have no entities.",
+            expected="annotated posts with at least one type",
+            hint="`mner data check` shows what a data folder contains.",
+        )
+    model_class = model_named(section.name).model
+    sources = Sources(backbone=section.backbone, vision_backbone=section.vision_backbone)
+    reads_words = hasattr(model_class.config_class, "vocabulary_size")
+    if reads_words:
+        if section.vectors is not None:
+            sources.vectors = read_vectors(Path(section.vectors), section.most_vectors)
+        sources.vocabulary = vocabulary or Vocabulary.of_posts(
+            train_posts, extra_words=sources.vectors[0] if sources.vectors is not None else ()
+        )
+    elif section.vectors is not None:
+        raise UsageError(f"The model {section.name} reads no word vectors; leave model.vectors out.")
+    options: dict[str, Any] = {"labels": list(labels), **section.options}
+    if "word_shape" not in options and not reads_words:
+        options["word_shape"] = backbones.is_uncased(backbones.load_tokenizer(section.backbone))
+    model = model_class.from_sources(options, sources)
+    encoder = make_encoder(
+        model,
+        EncodingSettings(**recipe.encoding.model_dump()),
+        tokenizer_from=section.backbone if model.inputs.subwords else None,
+        vocabulary=sources.vocabulary,
+    )
+    return Recognizer(model, encoder)
+
+
+def _fit(
+    recipe: Recipe,
+    recognizer: Recognizer,
+    train_posts: Sequence[Post],
+    valid_posts: Sequence[Post],
+    folder: Path,
+    record: _Record,
+    resume: bool,
+    progress: Reporter,
+    say: Say,
+) -> None:
+    section = recipe.training
+    curve: list[dict[str, Any]] = list(record.document.get("curve", []))
+    started = time.monotonic()
+
+    def on_scores(step: int, epoch: float, scores: Scores) -> None:
+        counts = scores.overall
+        say(
+            f"Epoch {epoch:g}: F1 {100 * counts.f1:.2f} on the validation posts "
+            f"(precision {100 * counts.precision:.2f}, recall {100 * counts.recall:.2f}; "
+            f"convention {scores.convention})."
+        )
+        curve[:] = [point for point in curve if point["step"] < step]
+        curve.append({"step": step, "epoch": epoch, **counts.as_dict()})
+        record.write(curve=curve)
+
+    arguments = training_arguments(section, folder / CHECKPOINTS)
+    batches = -(-len(train_posts) // section.batch_size)
+    steps = -(-batches // section.gradient_accumulation) * section.epochs
+    with progress("training", steps) as advance:
+        trainer = PostTrainer(
+            recognizer,
+            section,
+            arguments,
+            train_posts,
+            valid_posts,
+            recipe.data.convention,
+            advance,
+            on_scores,
+        )
+        checkpoint = (
+            transformers.trainer_utils.get_last_checkpoint(str(folder / CHECKPOINTS)) if resume else None
+        )
+        if resume and checkpoint is None:
+            say("No checkpoint had been written yet; starting from the beginning.")
+        trainer.train(resume_from_checkpoint=checkpoint)
+    best = max(curve, key=lambda point: point["f1"])
+    losses = [
+        {"step": entry["step"], "loss": entry["loss"]}
+        for entry in trainer.state.log_history
+        if "loss" in entry
+    ]
+    record.write(
+        chosen=best,
+        losses=losses,
+        seconds=record.document.get("seconds", 0) + round(time.monotonic() - started, 1),
+        precision="bfloat16" if arguments.bf16 else "float32",
+    )
+
+
+def _read_data(recipe: Recipe) -> Dataset:
+    section = recipe.data
+    if section.folder is None:
+        raise UsageError(
+            "The recipe names no data.",
+            expected="data.folder in the recipe, or --data FOLDER",
+        )
+    return read_folder(
+        section.folder, format=section.format, images=section.images, label_map=section.label_map
+    )
+
+
+def _annotated(dataset: Dataset, split: str) -> list[Post]:
+    posts = dataset.split(split)
+    bare = next((post for post in posts if not post.is_annotated), None)
+    if bare is not None:
+        raise DataError(
+            f"The split {split} of {dataset.name} has a post without gold: {shown(bare.id or bare.text)}.",
+            expected="tags or entities for every post",
+        )
+    if not posts:
+        raise DataError(f"The split {split} of {dataset.name} is empty.")
+    return posts
+
+
+def _score_once(
+    recipe: Recipe, recognizer: Recognizer, posts: Sequence[Post], folder: Path, progress: Reporter
+) -> Scores:
+    predicted = recognizer.predict(posts, progress=progress)
+    scores = score_posts(posts, predicted, recipe.data.convention)
+    write_json(folder / RESULTS_FILE, {recipe.data.test: scores.as_dict()})
+    return scores
+
+
+def _open_record(
+    recipe: Recipe,
+    folder: Path,
+    dataset: Dataset,
+    start_from: str | Path | None,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> _Record:
+    record = _Record(folder / RECORD_FILE)
+    identity = {
+        "recipe": recipe.as_dict(),
+        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "start_from": None if start_from is None else str(start_from),
+    }
+    finished = (folder / SETTINGS_FILE).is_file()
+    interrupted = (folder / RECORD_FILE).is_file() and not finished
+    if finished and not overwrite:
+        raise RunFolderError(
+            f"{folder} has a finished run already.",
+            hint="Choose another --output, or give --overwrite to replace it.",
+        )
+    if interrupted and not resume and not overwrite:
+        raise RunFolderError(
+            f"{folder} has an interrupted run.",
+            hint="Give --resume to go on with it, or --overwrite to start anew.",
+        )
+    if resume and interrupted:
+        before = read_json(record.path)
+        changed = [key for key, value in identity.items() if before.get(key) != value]
+        if changed:
+            raise RunFolderError(
+                f"The interrupted run in {folder} was of another {' and '.join(changed)}.",
+                expected="the same recipe and data as before",
+                hint="Choose another --output, or give --overwrite to start anew.",
+            )
+        record.document = before
+        return record
+    if resume and not interrupted and not finished:
+        raise RunFolderError(f"There is no run to resume in {folder}.", hint="Leave --resume out.")
+    if folder.exists() and overwrite and (finished or interrupted):
+        shutil.rmtree(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"The run folder {folder} cannot be made.", got=str(error)) from error
+    record.write(**identity, status="running", started=_now(), versions=versions(), machine=machine())
+    return record
+
+
+def versions() -> dict[str, str]:
+    """The versions of what a result depends on."""
+    found = {"mner": __version__, "python": platform.python_version()}
+    for package in ("torch", "transformers", "tokenizers", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    commit = _commit()
+    if commit is not None:
+        found["commit"] = commit
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What a run was computed on."""
+    return {
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _commit() -> str | None:
+    # Known where the package runs from a checkout, as it does for everyone who changes it.
+    source = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(source), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None if found.returncode == 0 else None
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
