@@ -36,13 +36,13 @@ def judge_split(
     if unannotated and split == "train" and not report.annotated:
         say(Severity.ERROR, "gold", unannotated, "No post of the train split is annotated.")
     else:
-        say(Severity.WARNING, "gold", unannotated, f"{unannotated} posts are not annotated.")
+        say(Severity.WARNING, "gold", unannotated, f"Posts without annotation: {unannotated}.")
     both = report.entities
     say(
         Severity.WARNING,
         "stray tags",
         report.stray_tags,
-        f"{report.stray_tags} tags break their scheme: with them as starts there are {both['conll']} "
+        f"Tags that break their scheme: {report.stray_tags}. With them as starts there are {both['conll']} "
         f"entities (conll), without them {both['strict']} (strict).",
     )
     alignment = report.alignment
@@ -50,35 +50,40 @@ def judge_split(
         Severity.WARNING,
         "alignment",
         alignment.inside_words,
-        f"{alignment.inside_words} entities begin or end inside a word; training takes such words whole.",
+        f"Entities with a border inside a word: {alignment.inside_words}; training takes such words whole.",
     )
     say(
         Severity.WARNING,
         "alignment",
         alignment.without_words,
-        f"{alignment.without_words} entities cover no word: they can be neither learnt nor found.",
+        f"Entities that cover no word: {alignment.without_words}; they can be neither learnt nor found.",
     )
     say(
         Severity.WARNING,
         "overlap",
         alignment.overlapping,
-        f"{alignment.overlapping} entities overlap another; training leaves one of them out.",
+        f"Entities that overlap another: {alignment.overlapping}; training leaves one of two out.",
     )
-    say(Severity.NOTE, "empty posts", report.empty, f"{report.empty} posts have no words.")
+    say(Severity.NOTE, "empty posts", report.empty, f"Posts without words: {report.empty}.")
     say(
         Severity.NOTE,
         "repeated ids",
         report.repeated_ids,
-        f"{report.repeated_ids} posts have the id of an earlier one.",
+        f"Posts with the id of an earlier one: {report.repeated_ids}.",
     )
     say(
         Severity.NOTE,
         "duplicates",
         report.duplicates,
-        f"{report.duplicates} posts have the text of an earlier one (without addresses and case).",
+        f"Posts with the text of an earlier one, addresses and case aside: {report.duplicates}.",
     )
     for key, count in (source.ignored if source is not None else {}).items():
-        say(Severity.NOTE, "ignored keys", count, f"The key {shown(key)} is not read.")
+        say(
+            Severity.NOTE,
+            "ignored keys",
+            count,
+            f"Records with the key {shown(key)}, which is not read: {count}.",
+        )
     if report.tokens is not None:
         found += _judge_tokens(split, report.tokens, report.words)
     found += _judge_pictures(split, report.pictures, posts)
@@ -88,18 +93,18 @@ def judge_split(
 def _judge_tokens(split: str, tokens: TokenReport, words: int) -> list[Finding]:
     found = []
     if tokens.vanishing:
-        most = ", ".join(f"{word} ({count})" for word, count in tokens.vanishing_words.items())
-        message = f"{tokens.vanishing} words vanish in the tokenizer: {most}."
+        most = ", ".join(f"{word} {count}" for word, count in tokens.vanishing_words.items())
+        message = f"Words that vanish in the tokenizer: {tokens.vanishing} ({most})."
         found.append(Finding(Severity.WARNING, "vanishing words", message, split, tokens.vanishing))
     if tokens.unknown:
         share = tokens.unknown / words
         severity = Severity.WARNING if share > _FOREIGN else Severity.NOTE
-        message = f"{tokens.unknown} words ({share:.1%}) are unknown to the tokenizer."
+        message = f"Words unknown to the tokenizer: {tokens.unknown} ({share:.1%})."
         found.append(Finding(severity, "unknown words", message, split, tokens.unknown))
     if tokens.too_long:
         message = (
-            f"{tokens.too_long} posts are longer than the encoder ({tokens.limit} sub-words; "
-            f"the longest post has {tokens.longest}); they are read in windows."
+            f"Posts longer than the encoder's {tokens.limit} sub-words: {tokens.too_long} "
+            f"(the longest has {tokens.longest}); they are read in windows."
         )
         found.append(Finding(Severity.NOTE, "long posts", message, split, tokens.too_long))
     return found
@@ -112,7 +117,7 @@ def _judge_pictures(split: str, pictures: PictureReport | None, posts: Sequence[
             return []
         reason, _ = without.most_common(1)[0]
         message = (
-            f"None of {without.total()} pictures is there: {reason}. Name their folder to have them checked."
+            f"Pictures at hand: 0 of {without.total()} ({reason}); name their folder to have them checked."
         )
         return [Finding(Severity.NOTE, "pictures", message, split, without.total())]
     found = []
@@ -120,7 +125,7 @@ def _judge_pictures(split: str, pictures: PictureReport | None, posts: Sequence[
     example = f", such as {first[0]}: {first[1]}" if first is not None else ""
     for count, what in ((pictures.missing, "missing"), (pictures.broken, "broken")):
         if count:
-            message = f"{count} of {pictures.expected} pictures are {what}{example}."
+            message = f"Pictures {what}: {count} of {pictures.expected}{example}."
             found.append(Finding(Severity.WARNING, f"{what} pictures", message, split, count))
     return found
 
@@ -174,8 +179,8 @@ def judge_whole(
     if recurrence.texts:
         between = ", ".join(f"{splits} {count}" for splits, count in recurrence.between.items())
         message = (
-            f"{recurrence.texts} texts (without addresses and case) stand in several splits: {between}; "
-            f"{recurrence.posts} posts have one of them."
+            f"Texts that stand in several splits, addresses and case aside: {recurrence.texts} ({between}), "
+            f"in {recurrence.posts} posts."
         )
         found.append(Finding(Severity.WARNING, "recurring texts", message, None, recurrence.texts))
     if conflicts.mentions:
@@ -183,7 +188,7 @@ def judge_whole(
             f"{mention} ({', '.join(f'{label} {count}' for label, count in counts.items())})"
             for mention, counts in list(conflicts.most.items())[:3]
         )
-        message = f"{conflicts.mentions} of {conflicts.all_mentions} mentions have several types: {most}."
+        message = f"Mentions with several types: {conflicts.mentions} of {conflicts.all_mentions}: {most}."
         found.append(Finding(Severity.NOTE, "conflicting types", message, None, conflicts.mentions))
     for name, overlap in overlaps.items():
         if overlap.either:
