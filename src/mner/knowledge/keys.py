@@ -54,6 +54,7 @@ class Source:
         sees_text: Whether the post's text belongs to the key.
         sees_picture: Whether the picture's bytes belong to the key.
         sees_name: Whether the post's name belongs to the key.
+        sees_alt: Whether the picture's alternative text belongs to the key.
         sees_knowledge: The kinds of knowledge that belong to the key.
         key: SHA-256 of all that.
     """
@@ -64,6 +65,7 @@ class Source:
     sees_text: bool = False
     sees_picture: bool = False
     sees_name: bool = False
+    sees_alt: bool = False
     sees_knowledge: tuple[str, ...] = ()
     key: str = field(init=False, compare=False)
 
@@ -82,6 +84,7 @@ class Source:
             sees_text=bool(provider.sees_text),
             sees_picture=bool(provider.sees_picture),
             sees_name=bool(getattr(provider, "sees_name", False)),
+            sees_alt=bool(getattr(provider, "sees_alt", False)),
             sees_knowledge=tuple(getattr(provider, "sees_knowledge", ())),
         )
 
@@ -94,6 +97,7 @@ class Source:
             "sees_text": self.sees_text,
             "sees_picture": self.sees_picture,
             "sees_name": self.sees_name,
+            "sees_alt": self.sees_alt,
             "sees_knowledge": list(self.sees_knowledge),
         }
 
@@ -106,13 +110,13 @@ class Source:
         """The keys under which an answer for a post may stand, the likeliest first.
 
         There is one, but for sources that go by name: a post may be called by its picture's file or by its
-        id. There is none where the post lacks what the source needs (a picture, a name).
+        id. There is none where the post lacks what the source needs: see `lacks`.
 
         Args:
             post: The post.
             picture_key: SHA-256 of its picture's bytes, or None.
         """
-        if self.sees_picture and picture_key is None:
+        if self.lacks(post, picture_key) is not None:
             return ()
         seen: dict[str, Any] = {"source": self.key}
         if self.sees_text:
@@ -120,6 +124,8 @@ class Source:
         if self.sees_picture:
             seen["picture"] = picture_key
             seen["reading"] = READING
+        if self.sees_alt:
+            seen["alt"] = post.alt
         if self.sees_knowledge:
             seen["knowledge"] = [
                 [kind, None if (known := post.known(kind)) is None else knowledge_record(known)]
@@ -128,6 +134,16 @@ class Source:
         if not self.sees_name:
             return (digest(seen),)
         return tuple(digest({**seen, "name": name}) for name in names_of(post))
+
+    def lacks(self, post: Post, picture_key: str | None = None) -> str | None:
+        """What the post lacks so that this source cannot be asked about it, or None."""
+        if self.sees_picture and picture_key is None:
+            return "a picture"
+        if self.sees_alt and not post.alt:
+            return "an alternative text"
+        if self.sees_name and not names_of(post):
+            return "a name"
+        return None
 
     def label(self) -> str:
         """The source in a few words: provider and, where it says so, model."""

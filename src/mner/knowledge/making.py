@@ -20,7 +20,7 @@ from mner.images import open_picture
 from mner.knowledge.attaching import attach
 from mner.knowledge.claims import LEASE
 from mner.knowledge.keys import Source, names_of
-from mner.knowledge.provider import Answer, Provider, Question
+from mner.knowledge.provider import Answer, Provider, ProviderError, Question
 from mner.knowledge.store import KnowledgeStore, StoredAnswer
 from mner.posts import Post
 from mner.progress import Advance, Reporter, silent
@@ -31,10 +31,6 @@ GIVE_UP_AFTER = 25
 _CHUNK = 2000  # posts looked up at once
 _EXAMPLES = 5  # posts named for each reason
 _POLL = 0.5  # seconds between looks at what another process is asking
-
-
-class ProviderError(MnerError):
-    """A provider cannot answer anything now; what was answered before is kept."""
 
 
 @dataclass
@@ -243,11 +239,13 @@ class _Run:
             keys = self.source.keys_of(post, picture_key)
             if keys:
                 askable.append((keys, _Asked(keys[0], post, picture_key)))
-            elif not self.source.sees_picture:
-                self.report._lacks(post, "the post has no name")
-            else:
+                continue
+            lacking = self.source.lacks(post, picture_key)
+            if lacking == "a picture":
                 reason = problem if post.image is not None else post.image_problem or problem
                 self.report._lacks(post, f"picture: {reason}")
+            else:
+                self.report._lacks(post, f"the post has not {lacking}")
         return askable
 
     def _batches(self, questions: Iterator[_Asked], slots: int) -> list[list[_Asked]]:

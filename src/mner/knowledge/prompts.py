@@ -75,13 +75,16 @@ class Prompt:
     def as_settings(self) -> dict[str, Any]:
         """Everything of the prompt that shapes an answer: its words with the domain's filled in."""
         marks = {"text": "{text}", "caption": "{caption}", "steps": "{steps}"}
-        return {
+        settings: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
-            "domain": self.domain.name,
             "system": self.render_system(),
             "steps": [self.render(step, **marks) for step in range(len(self.steps))],
         }
+        # A prompt that does not speak of the domain gives the same answers for all of them.
+        if (self.system, *self.steps) != (settings["system"], *settings["steps"]):
+            settings["domain"] = self.domain.name
+        return settings
 
     def _fill(self, template: str, fields: Mapping[str, str]) -> str:
         domain = self.domain

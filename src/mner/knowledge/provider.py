@@ -13,7 +13,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
+from mner.errors import MnerError
 from mner.posts import Knowledge, Post
+
+
+class ProviderError(MnerError):
+    """A provider cannot answer anything now; raised, it ends a run, and what was answered before is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,12 @@ class Provider(Protocol):
         concurrency: How many batches may be under way at once (1 for local models).
         leaves_machine: Whether posts or pictures are sent elsewhere.
 
-    A provider may have three attributes more; where it has not, the first value holds:
+    A provider may have four attributes more; where it has not, the first value holds:
 
     * ``sees_knowledge``, ``()``: kinds of knowledge that it reads from `Question.post` (a caption, say).
       They are attached from the store before it is asked, and belong to the key.
     * ``sees_name``, False: whether the post's name shapes the answer, as with knowledge from a file.
+    * ``sees_alt``, False: whether the picture's alternative text shapes the answer.
     * ``destination``, the name: where posts or pictures are sent to, for whoever has to allow it.
     """
 

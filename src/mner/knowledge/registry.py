@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, get_type_hints
 
-from mner.errors import UsageError, did_you_mean, nearest
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mner.errors import UsageError, did_you_mean, nearest, shown
 from mner.knowledge.provider import Provider
 
 ENTRY_POINT_GROUP = "mner.providers"
@@ -36,6 +38,9 @@ class ProviderEntry:
     target: str
     summary: str
 
+
+_ANY_NAMED = inspect.Parameter.VAR_KEYWORD
+_ANY_PLACED = inspect.Parameter.VAR_POSITIONAL
 
 _HOME = "mner.knowledge.providers"
 
@@ -141,36 +146,85 @@ def provider_factory(name: str) -> Callable[..., Provider]:
     return factory
 
 
+def provider_options(name: str) -> dict[str, inspect.Parameter]:
+    """What a provider can be told, by name; with what it hands on to the classes it is derived from.
+
+    Raises:
+        UsageError: There is no provider of that name.
+    """
+    factory = provider_factory(name)
+    options: dict[str, inspect.Parameter] = {}
+    layers: list[Any] = [factory]
+    if inspect.isclass(factory):
+        layers = [kind.__dict__["__init__"] for kind in factory.__mro__ if "__init__" in kind.__dict__]
+    for layer in layers:
+        parameters = inspect.signature(layer).parameters
+        for parameter in parameters.values():
+            if parameter.name != "self" and parameter.kind not in (_ANY_NAMED, _ANY_PLACED):
+                options.setdefault(parameter.name, parameter)
+        if not any(parameter.kind is _ANY_NAMED for parameter in parameters.values()):
+            break
+    return options
+
+
 def provider_named(name: str, **options: Any) -> Provider:
     """Make a provider.
 
     Args:
         name: One of `provider_entries`.
-        options: What the provider's class takes; an option it does not take is refused by name.
+        options: What the provider's class takes. A string is read as what the option's type says, so that
+            options can come from a command line (``concurrency="8"``).
 
     Raises:
         UsageError: There is no such provider, or it has no such option, or misses one it needs.
     """
     factory = provider_factory(name)
-    signature = inspect.signature(factory)
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
-    known = [p.name for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    known = provider_options(name)
     for option in options:
-        if not takes_any and option not in known:
+        if option not in known:
             near = nearest(option, known)
             raise UsageError(
                 f"The provider {name!r} has no option {option!r}.",
                 hint=f"Did you mean {near!r}?" if near else f"Its options: {', '.join(known) or 'none'}.",
             )
     missing = [
-        p.name
-        for p in signature.parameters.values()
-        if p.default is inspect.Parameter.empty
-        and p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        and p.name not in options
+        option
+        for option, parameter in known.items()
+        if parameter.default is inspect.Parameter.empty and option not in options
     ]
     if missing:
-        raise UsageError(
-            f"The provider {name!r} needs the option{'s' * (len(missing) > 1)} {', '.join(missing)}."
-        )
-    return factory(**options)
+        raise UsageError(f"The provider {name!r} needs {' and '.join(missing)}.")
+    hints = _hints(factory)
+    return factory(**{option: _read(name, option, value, hints) for option, value in options.items()})
+
+
+def _hints(factory: Callable[..., Provider]) -> dict[str, Any]:
+    layers: list[Any] = [factory]
+    if inspect.isclass(factory):
+        layers = [kind.__dict__["__init__"] for kind in factory.__mro__ if "__init__" in kind.__dict__]
+    hints: dict[str, Any] = {}
+    for layer in layers:
+        try:
+            found = get_type_hints(layer)
+        except (NameError, TypeError, AttributeError):  # Types that are imported for the checker alone.
+            continue
+        hints = {**found, **hints}
+    return hints
+
+
+def _read(name: str, option: str, value: Any, hints: dict[str, Any]) -> Any:
+    hint = hints.get(option, Any)
+    if not isinstance(value, str) or hint is Any:
+        return value
+    adapter: TypeAdapter[Any] = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        # Several values are written with commas between them.
+        try:
+            return adapter.validate_python([part.strip() for part in value.split(",")])
+        except ValidationError:
+            raise UsageError(
+                f"The option {option!r} of the provider {name!r} cannot be {shown(value)}.",
+                hint=error.errors()[0]["msg"] + ".",
+            ) from error

@@ -145,6 +145,23 @@ class KnowledgeStore(StoreFile):
             connection.executemany("DELETE FROM claims WHERE key = ?", ((row.key,) for row in rows))
         return written
 
+    def replace_sources(self, sources: Iterable[Source], answers: Iterable[StoredAnswer]) -> int:
+        """Write answers, and forget everything that some sources said, in one transaction.
+
+        Returns:
+            How many rows were written.
+        """
+        rows = list(answers)
+        with self._transaction() as connection:
+            for source in sources:
+                connection.execute("DELETE FROM answers WHERE source = ?", (source.key,))
+                connection.execute("DELETE FROM sources WHERE source = ?", (source.key,))
+                self._sources.pop(source.key, None)
+            self._write_sources(row.source for row in rows)
+            before = connection.total_changes
+            connection.executemany(_UPSERT.format(more=1, replace=1), (_row(stored) for stored in rows))
+            return connection.total_changes - before
+
     def _write_sources(self, sources: Iterable[Source]) -> None:
         new = {source.key: source for source in sources if source.key not in self._sources}
         for source in new.values():
