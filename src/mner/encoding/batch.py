@@ -94,6 +94,7 @@ class Batch(TensorRecord):
         post_of_row: (R,) the post to which a window belongs.
         word_rows: (B, W) the window in which each word is read.
         word_columns: (B, W) where its first sub-word stands in that window.
+        appended: (R, n) true at the sub-words of knowledge that follows a window's words.
         word_shapes: (B, W, 5) indices into `mner.nn.word_shape.FEATURES`.
         words: (B, W) indices into a vocabulary.
         characters: (B, W, C) indices into a vocabulary, 0 at padding.
@@ -113,6 +114,7 @@ class Batch(TensorRecord):
     post_of_row: Tensor | None = None
     word_rows: Tensor | None = None
     word_columns: Tensor | None = None
+    appended: Tensor | None = None
     word_shapes: Tensor | None = None
     words: Tensor | None = None
     characters: Tensor | None = None

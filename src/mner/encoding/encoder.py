@@ -33,6 +33,11 @@ class Inputs:
         characters: Indices of characters in a vocabulary.
         target: What gold is written as: ``tags`` or ``spans``.
         knowledge: Kinds of text beside the post, with the most sub-words of each.
+        alternatives: For a kind of `knowledge` the kinds that may stand for it, of which the first that a
+            post has is taken; a kind that is not named here stands for itself. ``alt`` is the picture's
+            alternative text.
+        appended: Kinds of `knowledge` whose texts are also written behind the words of every window. Their
+            room is set aside, so that they never push out words.
         relevance: How much the picture has to do with the text.
     """
 
@@ -42,6 +47,8 @@ class Inputs:
     characters: bool = False
     target: Literal["tags", "spans"] = "tags"
     knowledge: Mapping[str, int] = field(default_factory=dict)
+    alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    appended: Sequence[str] = ()
     relevance: bool = False
 
 
@@ -104,12 +111,14 @@ class PostEncoder:
         if tokenizer is not None:
             window = settings.max_length if capacity is None else min(settings.max_length, capacity)
             special = tokenizer.num_special_tokens_to_add(pair=False)
-            self.room = window - special
+            reserved = special + sum(inputs.knowledge[kind] for kind in inputs.appended)
+            self.room = window - reserved
+            self.longest_text = window
             if self.room < 4:
                 raise UsageError(
                     "A window of that length holds no words.",
-                    expected=f"a max_length of at least {special + 4}",
-                    got=str(window),
+                    expected=f"a max_length of at least {reserved + 4}",
+                    got=f"{window}, of which {reserved} are for special and appended sub-words",
                 )
             self.overlap = min(settings.overlap, self.room // 2)
             self.subwords = SubwordTable(tokenizer, min(LONGEST_WORD, self.room))
@@ -120,7 +129,11 @@ class PostEncoder:
             return [len(post.words) for post in posts]
         self.subwords.learn(word for post in posts for word in post.words)
         lookup = self.subwords.lookup
-        return [sum(map(len, lookup(post.words))) for post in posts]
+        sizes = [sum(map(len, lookup(post.words))) for post in posts]
+        for kind in self.inputs.appended:
+            pieces = self._pieces(self._texts(posts, kind), self.inputs.knowledge[kind])
+            sizes = [size + len(piece) for size, piece in zip(sizes, pieces, strict=True)]
+        return sizes
 
     def encode(
         self,
@@ -145,8 +158,12 @@ class PostEncoder:
         lengths = np.fromiter((len(post.words) for post in posts), dtype=np.int64, count=count)
         mask = np.arange(widest) < lengths[:, None]
         batch = Batch(word_mask=torch.from_numpy(mask))
+        texts = {
+            kind: self._pieces(self._texts(posts, kind), budget, counted=True)
+            for kind, budget in self.inputs.knowledge.items()
+        }
         if self.inputs.subwords:
-            self._add_subwords(batch, posts, mask)
+            self._add_subwords(batch, posts, mask, [texts[kind] for kind in self.inputs.appended])
         if self.inputs.shapes:
             shapes = np.zeros((count, widest, len(FEATURES)), dtype=np.int64)
             flat = [shape for post in posts for shape in word_shapes(post.words)]
@@ -159,8 +176,8 @@ class PostEncoder:
             batch.words = _padded(mask, [lookup(word) for post in posts for word in post.words])
         if self.inputs.characters:
             batch.characters = self._characters(posts, mask)
-        for kind, budget in self.inputs.knowledge.items():
-            batch.knowledge[kind] = self.tokens([_text_of(post, kind) for post in posts], budget)
+        for kind, pieces in texts.items():
+            batch.knowledge[kind] = self._framed(pieces)
         if self.inputs.relevance:
             scores = [_relevance_of(post) for post in posts]
             batch.relevance = torch.tensor([score or 0.0 for score in scores])
@@ -169,7 +186,13 @@ class PostEncoder:
             self._add_gold(batch, posts, mask, convention)
         return batch
 
-    def _add_subwords(self, batch: Batch, posts: Sequence[Post], mask: np.ndarray) -> None:
+    def _add_subwords(
+        self,
+        batch: Batch,
+        posts: Sequence[Post],
+        mask: np.ndarray,
+        appended: Sequence[Sequence[Sequence[int]]],
+    ) -> None:
         assert self.subwords is not None
         table, room = self.subwords, self.room
         table.learn(word for post in posts for word in post.words)
@@ -206,6 +229,16 @@ class PostEncoder:
                 row.extend(suffix)
                 rows.append(row)
                 post_of_row.append(number)
+        if appended:
+            ends = list(map(len, rows))
+            for row, number in zip(rows, post_of_row, strict=True):
+                for texts in appended:
+                    if texts[number]:
+                        row.extend((*texts[number], *suffix))
+            columns_of_rows = np.arange(max(map(len, rows), default=1))
+            sizes_of_rows = np.asarray(list(map(len, rows)), dtype=np.int64).reshape(-1, 1)
+            behind = columns_of_rows >= np.asarray(ends, dtype=np.int64).reshape(-1, 1)
+            batch.appended = torch.from_numpy(behind & (columns_of_rows < sizes_of_rows))
         batch.input_ids, batch.attention_mask = _token_rows(rows, table.padding)
         batch.post_of_row = torch.tensor(post_of_row, dtype=torch.int64)
         batch.word_rows = _padded(mask, word_rows)
@@ -218,28 +251,40 @@ class PostEncoder:
             texts: A text a row, or None.
             budget: Most sub-words of a row, special ones included.
         """
+        return self._framed(self._pieces(texts, budget, counted=True))
+
+    def _texts(self, posts: Sequence[Post], kind: str) -> list[str | None]:
+        kinds = self.inputs.alternatives.get(kind, (kind,))
+        return [_text_of(post, kinds) for post in posts]
+
+    def _pieces(
+        self, texts: Sequence[str | None], budget: int, *, counted: bool = False
+    ) -> list[Sequence[int]]:
+        # Sub-words without special ones, cut so that they fit into the budget with those.
         if self.subwords is None or self.tokenizer is None:
             raise UsageError("Texts beside a post need a tokenizer.")
-        table = self.subwords
-        frame = len(table.prefix) + len(table.suffix)
+        most = min(budget, self.longest_text) - len(self.subwords.prefix) - len(self.subwords.suffix)
+        if most < 1:
+            raise UsageError("The budget of a text beside the post holds no sub-word.", got=str(budget))
         present = [text for text in texts if text]
         encoded = (
-            iter(self.tokenizer(present, add_special_tokens=False, verbose=False)["input_ids"])
+            self.tokenizer(present, add_special_tokens=False, split_special_tokens=True, verbose=False)[
+                "input_ids"
+            ]
             if present
-            else iter(())
+            else []
         )
-        rows: list[list[int]] = []
-        for text in texts:
-            if not text:
-                rows.append([])
-                continue
-            ids = next(encoded)
-            self.counts["texts"] += 1
-            if len(ids) > budget - frame:
-                self.counts["texts cut"] += 1
-                ids = ids[: budget - frame]
-            rows.append([*table.prefix, *ids, *table.suffix])
-        return TokenBlock(*_token_rows(rows, table.padding))
+        if counted:
+            self.counts["texts"] += len(encoded)
+            self.counts["texts cut"] += sum(len(ids) > most for ids in encoded)
+        remaining = iter(encoded)
+        return [next(remaining)[:most] if text else () for text in texts]
+
+    def _framed(self, pieces: Sequence[Sequence[int]]) -> TokenBlock:
+        assert self.subwords is not None
+        prefix, suffix = self.subwords.prefix, self.subwords.suffix
+        rows = [(*prefix, *ids, *suffix) if ids else () for ids in pieces]
+        return TokenBlock(*_token_rows(rows, self.subwords.padding))
 
     def _characters(self, posts: Sequence[Post], mask: np.ndarray) -> Tensor:
         assert self.vocabulary is not None
@@ -294,9 +339,13 @@ def _token_rows(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Te
     return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
-def _text_of(post: Post, kind: str) -> str | None:
-    known = post.known(kind)
-    return known.text if known is not None else None
+def _text_of(post: Post, kinds: Sequence[str]) -> str | None:
+    for kind in kinds:
+        known = post.known(kind)
+        text = post.alt if kind == "alt" else known and known.text
+        if text and text.strip():
+            return text
+    return None
 
 
 def _relevance_of(post: Post) -> float | None:
