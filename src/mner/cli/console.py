@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,9 @@ from rich.progress import (
 
 from mner.progress import Advance
 
+# Seconds between the lines that a log gets.
+_LOG_SECONDS = 60.0
+
 out = Console(highlight=False, soft_wrap=False)
 err = Console(stderr=True, highlight=False)
 
@@ -32,7 +36,10 @@ def print_json(document: Any) -> None:
 
 @contextmanager
 def bars(description: str, total: int | None = None, /) -> Iterator[Advance]:
-    """A progress bar on stderr: done, rate, elapsed and remaining time, and the notes of the work."""
+    """A progress bar on stderr: done, rate, elapsed and remaining time, and the notes of the work.
+
+    Where stderr is no terminal (a log of a run over night) a plain line a minute says the same.
+    """
     # Descriptions and notes quote file names, which may look like markup.
     columns = (
         SpinnerColumn(),
@@ -44,7 +51,8 @@ def bars(description: str, total: int | None = None, /) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[notes]}", markup=False),
     )
-    with Progress(*columns, console=err, transient=not err.is_terminal) as progress:
+    said = time.monotonic()
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         task = progress.add_task(description, total=total, rate="", notes="")
 
         def advance(count: int = 1, /, **notes: object) -> None:
@@ -56,5 +64,11 @@ def bars(description: str, total: int | None = None, /) -> Iterator[Advance]:
             if notes:
                 fields["notes"] = "  ".join(f"{name} {value}" for name, value in notes.items())
             progress.update(task, **fields)
+            nonlocal said
+            if not err.is_terminal and time.monotonic() - said > _LOG_SECONDS:
+                said = time.monotonic()
+                of_all = f" of {total}" if total is not None else ""
+                line = f"{description}: {state.completed:.0f}{of_all}  {rate}  {state.fields['notes']}"
+                err.print(line.rstrip(), markup=False, soft_wrap=True)
 
         yield advance

@@ -204,7 +204,7 @@ def export(
     count = 0
     try:
         with progress(f"exporting {store.path.name}", len(store) if kind is None else None) as advance:
-            records = (_record(row) for row in store.answers(kind=kind))
+            records = (record_of(row) for row in store.answers(kind=kind))
             write = _write_parquet if path.suffix.lower() == ".parquet" else _write_jsonl
             for written in write(partial, records):
                 count += written
@@ -227,7 +227,8 @@ def _import_export(store: KnowledgeStore, path: Path) -> ImportReport:
     return ImportReport(path=path, source=None, entries=entries, stored=stored)
 
 
-def _record(row: StoredAnswer) -> dict[str, Any]:
+def record_of(row: StoredAnswer) -> dict[str, Any]:
+    """A row of a store as JSON writes it."""
     answer = row.answer
     return {
         "key": row.key,

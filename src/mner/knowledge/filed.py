@@ -51,9 +51,10 @@ _KIND_OF_FIELD = {
     "regions": "regions",
 }
 
-# A caption model repeats itself: of 8 288 real captions the commonest stands 21 times. A text put in where
-# the picture was missing stands in a share of all entries.
-PLACEHOLDER_SHARE = 0.01
+# A caption model repeats itself: of 8 288 real captions the commonest stands 21 times; and of 3 373 lists of
+# phrases from posts 55 say "Donald Trump". A text put in where the picture was missing, or where nothing
+# was found, stands in a larger share: 4 to 8 % of the entries of real files.
+PLACEHOLDER_SHARE = 0.02
 """A text that stands in at least this share of a file's entries is reported as a placeholder."""
 
 PLACEHOLDER_COUNT = 10

@@ -192,9 +192,11 @@ class KnowledgeStore(StoreFile):
         picture: str | None = None,
         post: str | None = None,
         kind: str | None = None,
+        key_start: str | None = None,
     ) -> Iterator[StoredAnswer]:
-        """Whole rows, in the order of their keys, by any of: keys, picture's hash, post's name, kind.
+        """Whole rows, in the order of their keys.
 
+        They are chosen by any of: keys, picture's hash, post's name, kind, beginning of the key.
         Rows are read in pieces, so that a store larger than the memory can be gone through.
         """
         conditions = {"a.key > ?": ""}
@@ -203,6 +205,9 @@ class KnowledgeStore(StoreFile):
         for column, value in (("picture", picture), ("post", post), ("kind", kind)):
             if value is not None:
                 conditions[f"a.{column} = ?"] = value
+        if key_start is not None:
+            # Keys are hexadecimal, and "g" comes after all digits.
+            conditions |= {"a.key >= ?": key_start, "a.key < ?": key_start + "g"}
         query = (
             f"SELECT {', '.join('a.' + column for column in _COLUMNS)}, s.description"
             f" FROM answers a JOIN sources s USING (source) WHERE {' AND '.join(conditions)}"

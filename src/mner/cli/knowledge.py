@@ -1,0 +1,559 @@
+"""`mner knowledge make`, `show`, `import`, `export` and `prompts`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from mner.cli.app import app as root
+from mner.cli.console import bars, err, out, print_json
+from mner.errors import DataError, UsageError, did_you_mean
+from mner.posts import Post
+
+if TYPE_CHECKING:
+    from mner.knowledge.exchange import ImportReport
+    from mner.knowledge.making import MakingReport
+    from mner.knowledge.provider import Provider
+    from mner.knowledge.store import KnowledgeStore, StoredAnswer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What pictures and lexicons say about posts: captions, OCR, reasoning; made once and kept.",
+)
+root.add_typer(app, name="knowledge")
+
+_NUMBERS = frozenset({"answers", "failed", "tokens", "cost"})
+_KEY_VARIABLE = "MNER_API_KEY"
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
+
+_Store = Annotated[Path, typer.Option(help="The knowledge store, an SQLite file.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+_Format = Annotated[str | None, typer.Option("--format", help="Format of the posts.")]
+_Images = Annotated[Path | None, typer.Option(help="Folder of the pictures.")]
+
+
+@app.command()
+def make(
+    posts: Annotated[
+        Path | None, typer.Argument(help="A data folder, a file of posts, or a folder of pictures.")
+    ] = None,
+    store: _Store = Path("knowledge.sqlite"),
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Whom to ask; may be given more than once. See --list.")
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Base URL of an OpenAI-compatible endpoint, such as http://host:8000/v1."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model: a name there, a hub name, or a folder.")
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="What the posts are about: see `prompts`.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Another option of the provider, as concurrency=16.")
+    ] = None,
+    using: Annotated[
+        list[str] | None, typer.Option("--with", help="Whose knowledge a chain reads: a kind or a provider.")
+    ] = None,
+    images: _Images = None,
+    file_format: _Format = None,
+    split: Annotated[list[str] | None, typer.Option(help="Only this split of a folder; repeatable.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many posts.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again what failed before.")
+    ] = False,
+    may_send: Annotated[
+        bool, typer.Option("--yes-send-to-endpoint", help="Posts and pictures may be sent to the endpoint.")
+    ] = False,
+    key_variable: Annotated[
+        str,
+        typer.Option("--api-key-variable", help="The environment variable that holds the endpoint's key."),
+    ] = _KEY_VARIABLE,
+    allow_urls: Annotated[
+        bool, typer.Option("--allow-urls", help="Fetch pictures that JSONL posts name by an address.")
+    ] = False,
+    list_providers: Annotated[bool, typer.Option("--list", help="List the providers and leave.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Ask providers about posts, and keep every answer as it comes.
+
+    Only what the store does not have is asked; a run that was interrupted goes on when it is repeated.
+    """
+    if list_providers:
+        _list_providers(as_json)
+        return
+    if posts is None:
+        raise UsageError("Which posts?", hint="Name a data folder, a file of posts, or a folder of pictures.")
+    from mner.knowledge.making import make_knowledge
+    from mner.knowledge.store import KnowledgeStore
+
+    names = provider or ["ocr"]
+    shared = {"endpoint": endpoint, "model": model, "domain": domain}
+    _check_shared(names, shared)
+    chosen = [_provider(name, shared, option or [], key_variable) for name in names]
+    everything = _read(posts, file_format, images, split)
+    with KnowledgeStore(store) as opened:
+        if allow_urls:
+            everything = _fetched(everything, posts, store)
+        reports = []
+        for one in chosen:
+            report = make_knowledge(
+                everything if limit is None else everything[:limit],
+                one,
+                opened,
+                retry_failed=retry_failed,
+                using=using,
+                may_send=_may_send(one, opened, may_send),
+                progress=bars,
+            )
+            reports.append(report)
+            if not as_json:
+                _print_report(report)
+    if as_json:
+        print_json({"store": str(store), "runs": [report.as_dict() for report in reports]})
+    if any(report.failed for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    subject: Annotated[
+        str | None,
+        typer.Argument(help="A post's id, a picture, or the beginning of a key; all where left out."),
+    ] = None,
+    store: _Store = Path("knowledge.sqlite"),
+    posts: Annotated[
+        Path | None, typer.Option(help="The posts, to find by its id everything about a post.")
+    ] = None,
+    images: _Images = None,
+    file_format: _Format = None,
+    as_json: _Json = False,
+) -> None:
+    """Show what the store knows: about one post or picture, or in all."""
+    from mner.knowledge.store import KnowledgeStore
+
+    with KnowledgeStore(store, read_only=True) as opened:
+        if subject is None:
+            _print_counts(opened, as_json)
+            return
+        rows = _rows_about(subject, opened, posts, images, file_format)
+    if as_json:
+        print_json([_row_record(row) for row in rows])
+    elif rows:
+        for row in rows:
+            _print_row(row)
+    else:
+        err.print(f"The store knows nothing about {subject!r}.", markup=False)
+    if not rows:
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(help="Captions, texts, scores or boxes by name; exports; other stores.")
+    ],
+    store: _Store = Path("knowledge.sqlite"),
+    posts: Annotated[
+        list[Path] | None, typer.Option(help="The posts that it is about, to tell what does not match.")
+    ] = None,
+    images: _Images = None,
+    file_format: _Format = None,
+    kind: Annotated[str | None, typer.Option(help="What it is, where the format does not say so.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the source is called; the file's name by default.")
+    ] = None,
+    field: Annotated[str | None, typer.Option(help="For JSONL, the field that holds what is said.")] = None,
+    drop_placeholders: Annotated[
+        bool,
+        typer.Option("--drop-placeholders", help="Texts that stand suspiciously often are no knowledge."),
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Take knowledge from files into the store, by picture's name or post's id."""
+    from mner.knowledge.exchange import ImportReport, import_file
+    from mner.knowledge.store import KnowledgeStore
+
+    about = [post for path in posts for post in _read(path, file_format, images, None)] if posts else None
+    reports = []
+    with KnowledgeStore(store) as opened:
+        for file in files:
+            if _is_store(file):
+                with KnowledgeStore(file, read_only=True) as other:
+                    entries = len(other)
+                report = ImportReport(file, None, entries, opened.merge(file))
+            else:
+                report = import_file(
+                    opened,
+                    file,
+                    posts=about,
+                    kind=kind,
+                    name=name,
+                    content=field,
+                    drop_placeholders=drop_placeholders,
+                )
+            reports.append(report)
+            if not as_json:
+                _print_import(report)
+    if as_json:
+        print_json([report.as_dict() for report in reports])
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
+    store: _Store = Path("knowledge.sqlite"),
+    kind: Annotated[str | None, typer.Option(help="Only knowledge of this kind.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Write the store's rows as JSONL or Parquet; `import` reads them back."""
+    from mner.knowledge.exchange import export as write
+    from mner.knowledge.store import KnowledgeStore
+
+    if output.suffix.lower() not in (".jsonl", ".parquet"):
+        raise UsageError(
+            f"{output} is neither JSONL nor Parquet.", expected="a name ending in .jsonl or .parquet"
+        )
+    with KnowledgeStore(store, read_only=True) as opened:
+        rows = write(opened, output, kind=kind, progress=bars)
+    if as_json:
+        print_json({"file": str(output), "rows": rows})
+    else:
+        err.print(f"{rows} rows written to {output}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def prompts(
+    name: Annotated[str | None, typer.Argument(help="A prompt, such as caption; all where left out.")] = None,
+    domain: Annotated[str, typer.Option(help="A domain, such as politics, or a TOML file.")] = "twitter",
+    as_json: _Json = False,
+) -> None:
+    """List the prompts and domains, or show the words of one prompt for a domain."""
+    from mner.knowledge.prompts import domain_names, load_domain, load_prompt, prompt_names
+
+    if name is not None:
+        prompt = load_prompt(name, domain)
+        if as_json:
+            print_json(prompt.as_settings())
+            return
+        out.print(Text(f"{prompt.name}, version {prompt.version}, for {prompt.domain.name}", style="bold"))
+        words = prompt.as_settings()
+        if words["system"]:
+            out.print(Text("system", style="cyan"))
+            out.print(words["system"], markup=False)
+        for number, step in enumerate(words["steps"], 1):
+            out.print(Text("step " + str(number) if len(words["steps"]) > 1 else "user", style="cyan"))
+            out.print(step.strip(), markup=False)
+        return
+    domains = [load_domain(one) for one in domain_names()]
+    known = [load_prompt(one, domain) for one in prompt_names()]
+    if as_json:
+        print_json(
+            {
+                "prompts": [{"name": p.name, "version": p.version, "steps": len(p.steps)} for p in known],
+                "domains": [
+                    {"name": d.name, "version": d.version, "cue_words": d.cue_words, "types": dict(d.types)}
+                    for d in domains
+                ],
+            }
+        )
+        return
+    table = Table("prompt", "version", "steps")
+    for prompt in known:
+        table.add_row(prompt.name, str(prompt.version), str(len(prompt.steps)))
+    out.print(table)
+    table = Table("domain", "version", "types", "cue words")
+    for one in domains:
+        table.add_row(one.name, str(one.version), ", ".join(one.types), ", ".join(one.cue_words))
+    out.print(table)
+
+
+# What commands share
+
+
+def _provider(
+    name: str, shared: dict[str, str | None], options: Iterable[str], key_variable: str
+) -> Provider:
+    """A provider with those of the shared options that it knows, and the user's own."""
+    from mner.knowledge.registry import provider_named, provider_options
+
+    known = provider_options(name)
+    given: dict[str, Any] = {
+        key: value for key, value in shared.items() if value is not None and key in known
+    }
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise UsageError(f"{option!r} is not an option of a provider.", expected="NAME=VALUE")
+        if key == "key":
+            raise UsageError(
+                "A key on the command line would stay in the shell's history.",
+                hint="Put it into an environment variable and name that: --api-key-variable.",
+            )
+        given[key] = value
+    if "key" in known:
+        given["key"] = os.environ.get(key_variable) or None
+        if given["key"] is None and key_variable != _KEY_VARIABLE:
+            raise UsageError(f"The environment variable {key_variable} is not set.")
+    return provider_named(name, **given)
+
+
+def _check_shared(names: list[str], shared: dict[str, str | None]) -> None:
+    """Refuse an option that none of the providers would read."""
+    from mner.knowledge.registry import provider_entries, provider_options
+
+    for option, value in shared.items():
+        if value is not None and not any(option in provider_options(name) for name in names):
+            those = [entry.name for entry in provider_entries() if entry.name.startswith("endpoint-")]
+            raise UsageError(
+                f"--{option} means nothing to {' or '.join(names)}.",
+                hint=f"Providers of an endpoint: {', '.join(those)}." if option == "endpoint" else None,
+            )
+
+
+def _may_send(provider: Provider, store: KnowledgeStore, flag: bool) -> bool:
+    """Whether posts may be sent away: by the flag, by an earlier yes, or by a yes now."""
+    if not provider.leaves_machine:
+        return False
+    destination = getattr(provider, "destination", None) or provider.name
+    if store.is_confirmed(destination):
+        return True
+    if not flag:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"Posts or pictures would be sent to {destination}, and nobody is there to be asked.",
+                hint="If that is right, say so with --yes-send-to-endpoint.",
+            )
+        sent = " and ".join(
+            what
+            for what, sees in (("texts of posts", provider.sees_text), ("pictures", provider.sees_picture))
+            if sees
+        )
+        if not typer.confirm(f"Send the {sent} to {destination}?", default=False, err=True):
+            raise UsageError(f"Nothing was sent to {destination}.")
+    store.confirm(destination)
+    return True
+
+
+def _read(path: Path, file_format: str | None, images: Path | None, splits: list[str] | None) -> list[Post]:
+    """The posts of a file, of a folder's splits, or one for each picture of a folder."""
+    from mner.data import read_folder, read_posts
+
+    if not path.is_dir():
+        return read_posts(path, file_format, images)
+    try:
+        data = read_folder(path, file_format, images, progress=bars)
+    except DataError:
+        pictures = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
+        if not pictures or splits:
+            raise
+        return [Post.from_text("", id=picture.stem, image=picture) for picture in pictures]
+    for split in splits or ():
+        if split not in data.splits:
+            raise UsageError(f"{path} has no split {split!r}.", hint=did_you_mean(split, data.splits))
+    return [post for split in splits or data.splits for post in data.splits[split]]
+
+
+def _fetched(posts: list[Post], path: Path, store: Path) -> list[Post]:
+    """The posts of a JSONL file with the pictures that it names by address, fetched beside the store."""
+    from mner.fetching import fetch_bytes
+
+    if path.suffix.lower() != ".jsonl":
+        raise UsageError("Only posts in JSONL name pictures by an address.", hint="Leave out --allow-urls.")
+    with path.open(encoding="utf-8-sig") as file:
+        records = [json.loads(line) for line in file if line.strip()]
+    folder = store.with_name(store.name + ".pictures")
+    folder.mkdir(exist_ok=True)
+    fetched = []
+    with bars("fetching pictures", len(posts)) as advance:
+        for post, record in zip(posts, records, strict=True):
+            url = next((v for v in record.values() if isinstance(v, str) and _is_address(v)), None)
+            if post.image is not None or url is None or post.image_problem is None:
+                fetched.append(post)
+            else:
+                target = folder / hashlib.sha256(url.encode()).hexdigest()
+                problem = None
+                if not target.exists():
+                    content, problem = fetch_bytes(url)
+                    if content is not None:
+                        target.write_bytes(content)
+                found = (
+                    {"image": target, "image_problem": None}
+                    if problem is None
+                    else {"image_problem": problem}
+                )
+                fetched.append(post.with_fields(**found))
+            advance(1)
+    return fetched
+
+
+def _is_address(value: str) -> bool:
+    return value.startswith(("http://", "https://")) and " " not in value
+
+
+def _is_store(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+def _rows_about(
+    subject: str, store: KnowledgeStore, posts: Path | None, images: Path | None, file_format: str | None
+) -> list[StoredAnswer]:
+    from mner.images import open_picture
+    from mner.knowledge.keys import plain_name
+
+    if posts is not None:
+        found = [post for post in _read(posts, file_format, images, None) if post.id == subject]
+        if not found:
+            raise UsageError(f"{posts} has no post with the id {subject!r}.")
+        keys = []
+        for post in found:
+            picture_key = store.picture_keys([post.image])[0][0]
+            keys += [key for source in store.sources() for key in source.keys_of(post, picture_key)]
+        return list(store.answers(keys=keys))
+    rows: dict[str, StoredAnswer] = {}
+    if Path(subject).is_file() and (key := open_picture(subject).key):
+        rows.update((row.key, row) for row in store.answers(picture=key))
+    for name in dict.fromkeys((subject, plain_name(subject))):
+        rows.update((row.key, row) for row in store.answers(post=name))
+    if not rows and len(subject) >= 6:
+        rows.update((row.key, row) for row in store.answers(key_start=subject))
+    return sorted(rows.values(), key=lambda row: (row.source.kind, row.made_at))
+
+
+# What is printed
+
+
+def _list_providers(as_json: bool) -> None:
+    from mner.knowledge.registry import provider_entries
+
+    entries = provider_entries()
+    if as_json:
+        print_json([{"name": e.name, "kind": e.kind, "summary": e.summary} for e in entries])
+        return
+    table = Table("provider", "kind", "what it says")
+    for entry in entries:
+        table.add_row(entry.name, entry.kind, entry.summary)
+    out.print(table)
+
+
+def _print_report(report: MakingReport) -> None:
+    out.print(Text(f"{report.source.kind} by {report.source.label()}", style="bold"))
+    table = Table(show_header=False, box=None)
+    lines: list[tuple[str, Any]] = [
+        ("posts", report.posts),
+        ("known already", report.known),
+        ("the same question", report.repeated),
+        ("answered now", report.answered),
+        ("failed now", report.failed),
+        ("failed before", report.failed_before),
+        ("cannot be asked", sum(report.without.values())),
+    ]
+    if report.input_tokens or report.output_tokens:
+        lines.append(("tokens read, written", f"{report.input_tokens}, {report.output_tokens}"))
+    if report.cost:
+        lines.append(("cost", f"{report.cost:.4f}"))
+    lines.append(("seconds", f"{report.seconds:.1f}"))
+    for name, value in lines:
+        if value or name == "posts":
+            table.add_row(name, str(value))
+    out.print(table)
+    for reason, count in report.without.most_common(10):
+        examples = ", ".join(report.examples.get(reason, []))
+        err.print(f"  {count} x {reason} (such as {examples})", markup=False, soft_wrap=True)
+    for reason, count in report.problems.most_common(10):
+        err.print(f"  {count} x {reason}", markup=False, soft_wrap=True)
+    if report.failed or report.failed_before:
+        err.print("Ask again what failed with --retry-failed.")
+
+
+def _print_counts(store: KnowledgeStore, as_json: bool) -> None:
+    counts = store.counts()
+    if as_json:
+        print_json({"store": str(store.path), "answers": len(store), "sources": counts})
+        return
+    rows = [
+        {
+            "source": record["source"][:8],
+            "kind": record["kind"],
+            "provider": record["provider"],
+            "model": str(record["settings"].get("model", "")),
+            "answers": str(record["answers"]),
+            "failed": str(record["failed"] or ""),
+            "tokens": str((record["input_tokens"] or 0) + (record["output_tokens"] or 0) or ""),
+            "cost": "" if record["cost"] is None else f"{record['cost']:.4f}",
+            "last": (record["last"] or "")[:10],
+        }
+        for record in counts
+    ]
+    if not rows:
+        err.print(f"The store {store.path} is empty.", markup=False)
+        return
+    # Columns in which nothing stands only take room.
+    columns = [column for column in rows[0] if any(row[column] for row in rows)]
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(row[column] for column in columns))
+    out.print(table)
+
+
+def _print_row(row: StoredAnswer) -> None:
+    title = Text(f"{row.source.kind} by {row.source.label()}", style="bold")
+    out.print(title + Text(f"  {row.key[:12]}  {row.made_at[:19]}", style="dim"), soft_wrap=True)
+    knowledge = row.answer.knowledge
+    if knowledge is None:
+        out.print(Text(f"  failed: {row.answer.problem} (tried {row.attempts} times)", style="red"))
+        return
+    for line in (knowledge.text or "").splitlines():
+        out.print("  " + line, markup=False, soft_wrap=True)
+    if knowledge.score is not None:
+        out.print(f"  score {knowledge.score:.4f}")
+    for region in knowledge.regions:
+        box = " ".join(f"{value:.3f}" for value in region[:4])
+        score = "" if region.score is None else f"  {region.score:.2f}"
+        out.print(f"  [{box}]{score}  {region.label}", markup=False, soft_wrap=True)
+
+
+def _row_record(row: StoredAnswer) -> dict[str, Any]:
+    from mner.knowledge.exchange import record_of
+
+    return record_of(row)
+
+
+def _print_import(report: ImportReport) -> None:
+    what = f"{report.source.kind} as {report.source.provider}" if report.source else "rows of a store"
+    out.print(Text(f"{report.path.name}: {report.entries} entries, {what}", style="bold"), soft_wrap=True)
+    out.print(f"  written: {report.stored}")
+    for text, count in report.placeholders.items():
+        verdict = "kept as failures" if report.dropped else "kept; drop with --drop-placeholders"
+        share = 100 * count / report.entries
+        out.print(
+            f"  placeholder? {count} entries ({share:.1f} %) say {text!r}: {verdict}",
+            markup=False,
+            soft_wrap=True,
+        )
+    _print_names("empty, kept as failures", report.empty)
+    _print_names("named twice, the first counts", report.repeated)
+    if report.posts is not None:
+        _print_names("entries without a post", report.unmatched)
+        _print_names(f"of {report.posts} posts nothing is said about", report.missing)
+
+
+def _print_names(what: str, names: tuple[str, ...]) -> None:
+    if names:
+        some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+        out.print(f"  {what}: {len(names)} ({some})", markup=False, soft_wrap=True)
