@@ -26,6 +26,12 @@ def test_light_modules_bring_nothing_heavy(module):
     assert not set(loaded.split()) & set(HEAVY)
 
 
+def test_the_command_answers_without_loading_what_only_models_need():
+    code = "import sys; from mner.cli.app import run; run(['--help']); print('!', *sys.modules)"
+    loaded = python(code).rpartition("!")[2].split()
+    assert not {name.partition(".")[0] for name in loaded} & {"torch", "transformers", "datasets", "rapidocr"}
+
+
 def test_import_takes_under_three_tenths_of_a_second():
     code = "import time; t = time.perf_counter(); import mner; print(time.perf_counter() - t)"
     times = [float(python(code)) for _ in range(5)]
