@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 
 from mner import __version__
 from mner.decoding import decode
-from mner.encoding import Batch, EncodingSettings, PostEncoder, Vocabulary, sorted_batches
+from mner.encoding import Batch, EncodingSettings, PostEncoder, Preprocessing, Vocabulary, sorted_batches
 from mner.errors import RunFolderError, UsageError, shown
+from mner.knowledge.attaching import KINDS
+from mner.knowledge.supplying import KnowledgeSettings
 from mner.models import MnerModel, Output, model_named
-from mner.nn import backbones
+from mner.nn import backbones, vision
 from mner.nn.crf import ChainCRF
 from mner.posts import Entity, Post
 from mner.pretrained import quiet_loading
@@ -26,6 +28,7 @@ from mner.progress import Reporter, silent
 FORMAT = 1
 SETTINGS_FILE = "recognizer.json"
 VOCABULARY_FILE = "vocabulary.json"
+PREPROCESSOR_FILE = "preprocessor.json"
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
@@ -44,11 +47,18 @@ class Recognizer:
     Args:
         model: The model.
         encoder: The encoder of posts that fits it.
+        knowledge: Which knowledge it was trained with; `KnowledgeSettings.supply` gives posts the same.
     """
 
-    def __init__(self, model: MnerModel, encoder: PostEncoder) -> None:
+    def __init__(
+        self, model: MnerModel, encoder: PostEncoder, knowledge: KnowledgeSettings | None = None
+    ) -> None:
         self.model = model
         self.encoder = encoder
+        self.knowledge = knowledge or KnowledgeSettings(wanted=KINDS)
+        if encoder.pictures is not None and encoder.pictures.inputs.features:
+            tower: Any = model.vision_encoder
+            encoder.pictures.tower = vision.KeptTower(tower)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -202,9 +212,12 @@ class Recognizer:
                 "characters": list(self.encoder.vocabulary.characters),
             }
             write_json(folder / VOCABULARY_FILE, vocabulary)
+        if self.encoder.pictures is not None:
+            write_json(folder / PREPROCESSOR_FILE, dataclasses.asdict(self.encoder.pictures.preprocessing))
         needed = [CONFIG_FILE, WEIGHTS_FILE]
         needed += ["tokenizer.json", "tokenizer_config.json"] if self.encoder.tokenizer is not None else []
         needed += [VOCABULARY_FILE] if self.encoder.vocabulary is not None else []
+        needed += [PREPROCESSOR_FILE] if self.encoder.pictures is not None else []
         write_json(
             folder / SETTINGS_FILE,
             {
@@ -212,6 +225,7 @@ class Recognizer:
                 "mner": __version__,
                 "model": self.name,
                 "encoding": dataclasses.asdict(self.encoder.settings),
+                "knowledge": dataclasses.asdict(self.knowledge),
                 "files": {name: (folder / name).stat().st_size for name in needed},
             },
         )
@@ -249,8 +263,12 @@ class Recognizer:
             EncodingSettings(**settings["encoding"]),
             tokenizer_from=str(folder) if model.inputs.subwords else None,
             vocabulary=_read_vocabulary(folder) if VOCABULARY_FILE in settings["files"] else None,
+            preprocessing=_read_preprocessing(folder) if PREPROCESSOR_FILE in settings["files"] else None,
         )
-        return cls(model.eval(), encoder).to(device, None if dtype == "float32" else dtype)
+        knowledge = KnowledgeSettings(
+            **{name: tuple(values) for name, values in settings["knowledge"].items()}
+        )
+        return cls(model.eval(), encoder, knowledge).to(device, None if dtype == "float32" else dtype)
 
 
 def make_encoder(
@@ -259,6 +277,7 @@ def make_encoder(
     *,
     tokenizer_from: str | None,
     vocabulary: Vocabulary | None,
+    preprocessing: Preprocessing | None = None,
 ) -> PostEncoder:
     """The encoder of posts that fits a model.
 
@@ -267,13 +286,24 @@ def make_encoder(
         settings: How to encode.
         tokenizer_from: A folder or hub name with the tokenizer, for models that read sub-words.
         vocabulary: For models that read words.
+        preprocessing: For models that see pictures; what is usual for their kind of tower where None.
     """
     tokenizer = backbones.load_tokenizer(tokenizer_from) if tokenizer_from is not None else None
     capacity = None
     if tokenizer is not None:
         capacity = backbones.capacity_of(model.config.text_config, tokenizer)
+    inputs = model.inputs
+    if inputs.picture is not None and preprocessing is None:
+        preprocessing = Preprocessing(*vision.usual_normalisation(model.config.vision_config))
     return PostEncoder(
-        model.config.labels, model.config.scheme, model.inputs, settings, tokenizer, vocabulary, capacity
+        model.config.labels,
+        model.config.scheme,
+        inputs,
+        settings,
+        tokenizer,
+        vocabulary,
+        capacity,
+        preprocessing,
     )
 
 
@@ -309,7 +339,8 @@ def _checked_settings(folder: Path) -> dict[str, Any]:
             hint="`mner train RECIPE.toml` makes one.",
         )
     settings = read_json(folder / SETTINGS_FILE)
-    if not isinstance(settings, dict) or not {"format", "model", "encoding", "files"} <= settings.keys():
+    wanted = {"format", "model", "encoding", "knowledge", "files"}
+    if not isinstance(settings, dict) or not wanted <= settings.keys():
         raise RunFolderError(f"{folder / SETTINGS_FILE} is not the settings of a recogniser.")
     if settings["format"] != FORMAT:
         raise RunFolderError(
@@ -334,6 +365,11 @@ def _checked_settings(folder: Path) -> dict[str, Any]:
 def _read_vocabulary(folder: Path) -> Vocabulary:
     document = read_json(folder / VOCABULARY_FILE)
     return Vocabulary(words=tuple(document["words"]), characters=tuple(document["characters"]))
+
+
+def _read_preprocessing(folder: Path) -> Preprocessing:
+    document = read_json(folder / PREPROCESSOR_FILE)
+    return Preprocessing(mean=tuple(document["mean"]), deviation=tuple(document["deviation"]))
 
 
 def _as_post(text: str | Post, image: Any, alt: str | None) -> Post:

@@ -18,10 +18,14 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML recipe; recipes/ has one a model.")],
     data: Annotated[Path | None, typer.Option(help="Data folder; replaces the recipe's.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store; replaces the recipe's.")] = None,
     output: Annotated[Path | None, typer.Option(help="Run folder to write; runs/… by default.")] = None,
     start_from: Annotated[Path | None, typer.Option("--from", help="Start from this run's weights.")] = None,
     backbone: Annotated[
         str | None, typer.Option(help="Text encoder: 'default', a folder, a hub name.")
+    ] = None,
+    vision_backbone: Annotated[
+        str | None, typer.Option(help="Vision tower: a folder, a hub name, 'scratch'.")
     ] = None,
     change: Annotated[list[str] | None, typer.Option("--set", help="A value, as training.seed=3.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -38,8 +42,12 @@ def train(
         changes.append(f"data.folder={_quoted(data)}")
     if images is not None:
         changes.append(f"data.images={_quoted(images)}")
+    if knowledge is not None:
+        changes.append(f"knowledge.store={_quoted(knowledge)}")
     if backbone is not None:
         changes.append(f"model.backbone={_quoted(backbone)}")
+    if vision_backbone is not None:
+        changes.append(f"model.vision_backbone={_quoted(vision_backbone)}")
     checked = read_recipe(recipe, changes)
     folder = output or Path("runs") / f"{checked.model.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     run = run_training(
@@ -66,6 +74,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
     file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
     label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
@@ -78,6 +87,7 @@ def evaluate(
     from mner.data import read_folder, read_posts
     from mner.data.dataset import rename_labels
     from mner.evaluation.scores import score_posts
+    from mner.knowledge.supplying import coverage
     from mner.recognizer import Recognizer
     from mner.tags import Convention
 
@@ -87,13 +97,20 @@ def evaluate(
         posts = read_folder(data, format=file_format, images=images, label_map=renamed).split(split)
     else:
         posts = rename_labels(list(read_posts(data, format=file_format, images=images)), renamed)
+    if knowledge is not None:
+        posts = list(recognizer.knowledge.supply(posts, knowledge))
+    covered = coverage(posts)
     predicted = recognizer.predict(posts, batch_size=batch_size, progress=bars)
     scores = [score_posts(posts, predicted, convention) for convention in Convention]
     unknown = sorted(set(scores[0].per_type) - set(recognizer.labels))
     if as_json:
         document = {str(score.convention): score.as_dict() for score in scores}
-        print_json({"run": str(run), "data": str(data), "split": split, "unknown_types": unknown, **document})
+        about = {"run": str(run), "data": str(data), "split": split, "knowledge": covered}
+        print_json({**about, "unknown_types": unknown, **document})
         return
+    if covered or recognizer.encoder.inputs.knowledge:
+        parts = ", ".join(f"{kind} {count}" for kind, count in covered.items())
+        err.print(f"Known about the {len(posts)} posts: {parts or 'nothing'}.", markup=False)
     for score in scores:
         out.print(score_table(score, f"{data.name} {split if data.is_dir() else ''}".strip()))
     if unknown:

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from mner.encoding.batch import Batch, TokenBlock
+from mner.encoding.pictures import PictureInputs, PictureReader, Preprocessing
 from mner.encoding.subwords import LONGEST_WORD, SubwordTable
 from mner.encoding.vocabulary import Vocabulary
 from mner.encoding.windows import choose_windows, plan_windows
@@ -39,6 +40,7 @@ class Inputs:
         appended: Kinds of `knowledge` whose texts are also written behind the words of every window. Their
             room is set aside, so that they never push out words.
         relevance: How much the picture has to do with the text.
+        picture: Which parts of the picture.
     """
 
     subwords: bool = False
@@ -50,6 +52,7 @@ class Inputs:
     alternatives: Mapping[str, Sequence[str]] = field(default_factory=dict)
     appended: Sequence[str] = ()
     relevance: bool = False
+    picture: PictureInputs | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class PostEncoder:
         tokenizer: A fast tokenizer, for models that read sub-words.
         vocabulary: Words and characters, for models that read those.
         capacity: Most sub-words the encoder takes at once; bounds `settings.max_length`.
+        preprocessing: How pixels become numbers, for models that see pictures.
 
     Raises:
         UsageError: The model wants sub-words or a vocabulary and none is given, or a window is too short.
@@ -92,6 +96,7 @@ class PostEncoder:
         tokenizer: PreTrainedTokenizerBase | None = None,
         vocabulary: Vocabulary | None = None,
         capacity: int | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> None:
         if inputs.subwords and tokenizer is None:
             raise UsageError("This model reads sub-words and needs a tokenizer.")
@@ -105,6 +110,11 @@ class PostEncoder:
         self.tokenizer = tokenizer
         self.vocabulary = vocabulary
         self.counts: Counter[str] = Counter()
+        self.pictures: PictureReader | None = None
+        if inputs.picture is not None:
+            if preprocessing is None:
+                raise UsageError("This model sees pictures and has to know how pixels become numbers.")
+            self.pictures = PictureReader(inputs.picture, preprocessing, self.counts)
         self._tag_ids = {tag: index for index, tag in enumerate(self.tags)}
         self._label_ids = {label: index for index, label in enumerate(self.labels)}
         self.subwords: SubwordTable | None = None
@@ -141,6 +151,7 @@ class PostEncoder:
         *,
         labelled: bool = False,
         convention: Convention | str = Convention.CONLL,
+        draw: tuple[int, int] | None = None,
     ) -> Batch:
         """Posts as one batch.
 
@@ -148,6 +159,7 @@ class PostEncoder:
             posts: The posts; one without any words gets an empty row.
             labelled: Write gold into the batch, as tags or spans as the model wants.
             convention: What stray tags mean in gold.
+            draw: In training, a seed and an epoch from which what is random is drawn.
 
         Raises:
             DataError: Gold is wanted and a post has none.
@@ -182,6 +194,8 @@ class PostEncoder:
             scores = [_relevance_of(post) for post in posts]
             batch.relevance = torch.tensor([score or 0.0 for score in scores])
             batch.relevance_known = torch.tensor([score is not None for score in scores])
+        if self.pictures is not None:
+            batch.visual = self.pictures.read(posts, draw)
         if labelled:
             self._add_gold(batch, posts, mask, convention)
         return batch

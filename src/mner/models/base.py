@@ -15,7 +15,7 @@ from transformers import initialization as init
 
 from mner.encoding import Batch, Inputs, Vocabulary
 from mner.errors import UsageError
-from mner.nn import backbones
+from mner.nn import backbones, vision
 from mner.nn.crf import Chain, ChainCRF
 from mner.nn.spans import SpanClassifier, span_loss, span_mask, span_targets
 from mner.nn.word_shape import WordShapeEmbedding
@@ -81,12 +81,14 @@ class Sources:
         vision_backbone: Name of the vision tower.
         vocabulary: Words and characters of the training posts.
         vectors: Word vectors by folded word, for models that start from them.
+        relevance: How relevant the training posts' pictures are, as far as that is known.
     """
 
     backbone: str | None = None
     vision_backbone: str | None = None
     vocabulary: Vocabulary | None = None
     vectors: tuple[list[str], np.ndarray] | None = None
+    relevance: Sequence[float] = ()
 
 
 class MnerModel(PreTrainedModel):
@@ -134,6 +136,13 @@ class MnerModel(PreTrainedModel):
         names = {entry.name for entry in dataclasses.fields(cls.config_class)}
         if "text_config" in names:
             fields["text_config"] = backbones.load_config(sources.backbone or DEFAULT)
+        if "vision_config" in names:
+            if sources.vision_backbone is None:
+                raise UsageError(
+                    f"{cls.registered_name} sees pictures and needs a vision tower.",
+                    expected="vision_backbone: a folder or hub name of a CLIP-like model, or 'scratch'",
+                )
+            fields["vision_config"] = vision.load_tower_config(sources.vision_backbone)
         return fields
 
     def fill_from(self, sources: Sources) -> None:
@@ -141,6 +150,9 @@ class MnerModel(PreTrainedModel):
         encoder = getattr(self, "text_encoder", None)
         if isinstance(encoder, PreTrainedModel):
             backbones.load_weights(encoder, sources.backbone or DEFAULT)
+        tower = getattr(self, "vision_encoder", None)
+        if isinstance(tower, PreTrainedModel) and sources.vision_backbone is not None:
+            vision.load_tower_weights(tower, sources.vision_backbone)
 
     def group_of(self, parameter: str) -> str:
         """The group of parameters, with a learning rate of its own, to which a parameter belongs."""

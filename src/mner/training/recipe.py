@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from mner.errors import RecipeError, nearest, shown
+from mner.knowledge.attaching import KINDS
 from mner.models import MnerConfig, model_named
 from mner.tags import Convention
 
@@ -35,7 +36,7 @@ class ModelSection(BaseModel):
     Args:
         name: A registered model, as `mner models` lists them.
         backbone: Text encoder: ``default``, a folder or a hub name.
-        vision_backbone: Vision tower: a folder or a hub name.
+        vision_backbone: Vision tower: a folder or a hub name, or ``scratch``, a small new one.
         vectors: A text file of word vectors, for models that start from words.
         most_vectors: Read at most so many vectors.
         options: All other keys: fields of the model's configuration.
@@ -82,6 +83,24 @@ class DataSection(Section):
     train: str = "train"
     valid: str = "valid"
     test: str = "test"
+
+
+class KnowledgeSection(Section):
+    """``[knowledge]``: what is known about the posts besides what stands in them.
+
+    Args:
+        store: The knowledge store; `--knowledge` replaces it. Without one posts have what their file says.
+        kinds: What to take from it: kinds, names of providers, or beginnings of a source's key.
+        placeholders: What becomes of texts that stand for suspiciously many of the training posts: ``keep``
+            says that they are there, ``drop`` leaves them out wherever the run is used.
+        drop: Share of the training posts that lose all knowledge, at random, so that the model does not come
+            to rely on it.
+    """
+
+    store: str | None = None
+    kinds: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: list(KINDS))
+    placeholders: Literal["keep", "drop"] = "keep"
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class EncodingSection(Section):
@@ -139,6 +158,7 @@ class Recipe(Section):
         title: What the run is, in words.
         model: The system.
         data: What to train on.
+        knowledge: What is known about the posts.
         encoding: How posts become tensors.
         training: How to train.
     """
@@ -146,6 +166,7 @@ class Recipe(Section):
     title: str = ""
     model: ModelSection
     data: DataSection = Field(default_factory=DataSection)
+    knowledge: KnowledgeSection = Field(default_factory=KnowledgeSection)
     encoding: EncodingSection = Field(default_factory=EncodingSection)
     training: TrainingSection = Field(default_factory=TrainingSection)
 

@@ -18,12 +18,14 @@ import transformers
 from mner import __version__
 from mner.data import Dataset, read_folder
 from mner.data.dataset import labels_of
-from mner.encoding import EncodingSettings, Vocabulary
+from mner.encoding import EncodingSettings, Preprocessing, Vocabulary
 from mner.encoding.vocabulary import read_vectors
 from mner.errors import DataError, RunFolderError, UsageError, shown
 from mner.evaluation.scores import Scores, score_posts
+from mner.knowledge.store import KnowledgeStore
+from mner.knowledge.supplying import KnowledgeSettings, coverage, drop_knowledge, with_placeholders_of
 from mner.models import Sources, model_named
-from mner.nn import backbones
+from mner.nn import backbones, vision
 from mner.posts import Post
 from mner.progress import Reporter, silent
 from mner.recognizer import SETTINGS_FILE, Recognizer, make_encoder, read_json, write_json
@@ -101,11 +103,13 @@ def train(
     if dataset is None:
         dataset = _read_data(recipe)
     record = _open_record(recipe, folder, dataset, start_from, resume=resume, overwrite=overwrite)
+    dataset, knowledge = _with_knowledge(recipe, dataset, record, say)
     train_posts = _annotated(dataset, recipe.data.train)
     valid_posts = _annotated(dataset, recipe.data.valid)
     transformers.set_seed(recipe.training.seed)
     source = Recognizer.from_pretrained(start_from, device="cpu") if start_from is not None else None
     recognizer = build(recipe, train_posts, source.encoder.vocabulary if source is not None else None)
+    recognizer.knowledge = knowledge
     if source is not None:
         kept = recognizer.model.adopt(source.model)
         say(f"Started from {start_from}: {kept} of {len(recognizer.model.state_dict())} tensors taken over.")
@@ -158,15 +162,23 @@ def build(recipe: Recipe, train_posts: Sequence[Post], vocabulary: Vocabulary | 
         )
     elif section.vectors is not None:
         raise UsageError(f"The model {section.name} reads no word vectors; leave model.vectors out.")
+    known = (post.known("relevance") for post in train_posts)
+    sources.relevance = [one.score for one in known if one is not None and one.score is not None]
     options: dict[str, Any] = {"labels": list(labels), **section.options}
     if "word_shape" not in options and not reads_words:
         options["word_shape"] = backbones.is_uncased(backbones.load_tokenizer(section.backbone))
     model = model_class.from_sources(options, sources)
+    preprocessing = None
+    if model.inputs.picture is not None and section.vision_backbone is not None:
+        preprocessing = Preprocessing(
+            *vision.load_normalisation(section.vision_backbone, model.config.vision_config)
+        )
     encoder = make_encoder(
         model,
         EncodingSettings(**recipe.encoding.model_dump()),
         tokenizer_from=section.backbone if model.inputs.subwords else None,
         vocabulary=sources.vocabulary,
+        preprocessing=preprocessing,
     )
     return Recognizer(model, encoder)
 
@@ -241,6 +253,37 @@ def _read_data(recipe: Recipe) -> Dataset:
     return read_folder(
         section.folder, format=section.format, images=section.images, label_map=section.label_map
     )
+
+
+def _with_knowledge(
+    recipe: Recipe, dataset: Dataset, record: _Record, say: Say
+) -> tuple[Dataset, KnowledgeSettings]:
+    section = recipe.knowledge
+    settings = KnowledgeSettings(wanted=tuple(section.kinds))
+    splits = dict(dataset.splits)
+    if section.store is not None:
+        with KnowledgeStore(section.store, read_only=True) as store:
+            splits = {name: list(settings.supply(posts, store)) for name, posts in splits.items()}
+    train_posts = Dataset(dataset.name, splits).split(recipe.data.train)
+    found = with_placeholders_of(settings, train_posts)
+    for text in found.placeholders:
+        hint = "" if section.placeholders == "drop" else ' knowledge.placeholders = "drop" leaves it out.'
+        say(f"The same text stands for many training posts: {shown(text)}.{hint}")
+    if section.placeholders == "drop":
+        settings = found
+        splits = {name: [settings.without_placeholders(p) for p in posts] for name, posts in splits.items()}
+    covered = {name: coverage(posts) for name, posts in splits.items()}
+    for name, counts in covered.items():
+        if counts:
+            parts = ", ".join(f"{kind} {count}" for kind, count in counts.items())
+            say(f"Known about the {len(splits[name])} posts of {name}: {parts}.")
+    record.write(knowledge={"coverage": covered, "placeholders": list(found.placeholders)})
+    if section.drop:
+        # The split may go by another of its names.
+        for name, posts in splits.items():
+            if posts is train_posts or len(posts) and posts == splits.get(recipe.data.train):
+                splits[name] = drop_knowledge(posts, section.drop, recipe.training.seed)
+    return Dataset(dataset.name, splits, dataset.sources), settings
 
 
 def _annotated(dataset: Dataset, split: str) -> list[Post]:

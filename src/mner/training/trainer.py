@@ -78,7 +78,9 @@ class PostTrainer(Trainer):
         self.convention = convention
         self.on_scores = on_scores
         self.train_posts = PostList(train_posts)
-        self.lengths = recognizer.encoder.lengths(train_posts)
+        self.sampler = LengthGroupedBatches(
+            recognizer.encoder.lengths(train_posts), section.batch_size, section.seed
+        )
         super().__init__(
             model=recognizer.model,
             args=arguments,
@@ -94,12 +96,17 @@ class PostTrainer(Trainer):
         self.model_accepts_loss_kwargs = False
 
     def _collate(self, posts: list[Post]) -> dict[str, Batch]:
-        return {"batch": self.recognizer.encoder.encode(posts, labelled=True, convention=self.convention)}
+        batch = self.recognizer.encoder.encode(
+            posts,
+            labelled=True,
+            convention=self.convention,
+            draw=(self.section.seed, self.sampler.epoch),
+        )
+        return {"batch": batch}
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of posts of like length."""
-        sampler = LengthGroupedBatches(self.lengths, self.section.batch_size, self.section.seed)
-        loader = DataLoader(self.train_posts, batch_sampler=sampler, collate_fn=self._collate)
+        loader = DataLoader(self.train_posts, batch_sampler=self.sampler, collate_fn=self._collate)
         prepared: DataLoader[Any] = self.accelerator.prepare(loader)
         return prepared
 
