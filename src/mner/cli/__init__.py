@@ -8,6 +8,7 @@ shows the traceback of an error.
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
@@ -17,6 +18,10 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: The words after the program's name; those of the process where None.
     """
+    # Threads that spin while they wait slow everything down many times over on a machine that has other
+    # work to do. This has to be said before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
     from mner.cli.app import run
 
     if isinstance(sys.stdout, io.TextIOWrapper):

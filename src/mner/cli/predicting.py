@@ -30,6 +30,7 @@ def predict(
     source: Annotated[
         str | None, typer.Option("--input", help="Posts: a .jsonl file, a text file with one a line, or '-'.")
     ] = None,
+    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
     output: Annotated[str, typer.Option(help="Where entities go, as JSON lines; '-' is stdout.")] = "-",
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
@@ -52,9 +53,11 @@ def predict(
 
     recognizer = Recognizer.from_pretrained(model, device=device, dtype=dtype)
     if text is not None:
-        entities = recognizer(text, image=image, alt=alt)
+        given = [Post.from_text(text, image=image, alt=alt)]
+        (post,) = given if knowledge is None else recognizer.knowledge.supply(given, knowledge)
+        entities = recognizer(post)
         if as_json:
-            print_json(as_record(Post.from_text(text), entities))
+            print_json(as_record(post, entities))
         else:
             print_post(text, entities)
         return
@@ -62,7 +65,8 @@ def predict(
     problems: list[str] = []
     with _opened(source) as lines, _written(output) as written, bars("recognising") as advance:
         posts, kept = _noted(_posts(lines, source, problems))
-        for entities in recognizer.stream(posts, batch_size=batch_size):
+        known = posts if knowledge is None else recognizer.knowledge.supply(posts, knowledge)
+        for entities in recognizer.stream(known, batch_size=batch_size):
             written.write(json.dumps(as_record(kept.pop(0), entities), ensure_ascii=False) + "\n")
             advance(1)
     for problem in problems[:20]:
@@ -89,7 +93,7 @@ def highlighted(text: str, entities: Iterable[Entity]) -> Text:
         shown_text.append(text[position : entity.start])
         shown_text.append(entity.text, style=f"bold {colour}")
         score = "" if entity.score is None else f" {entity.score:.2f}"
-        shown_text.append(f" {entity.label}{score}", style=f"dim {colour}")
+        shown_text.append(f" [{entity.label}{score}]", style=colour)
         position = entity.end
     shown_text.append(text[position:])
     return shown_text

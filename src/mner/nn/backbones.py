@@ -48,7 +48,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     place = locate(name)
     try:
         # A byte-level vocabulary writes the space into the token; words handed over one by one need it.
-        tokenizer = AutoTokenizer.from_pretrained(place, add_prefix_space=True)
+        with quiet_loading():
+            tokenizer = AutoTokenizer.from_pretrained(place, add_prefix_space=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _loading(name, "its tokenizer", error) from error
     if not tokenizer.is_fast:

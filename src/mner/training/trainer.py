@@ -131,6 +131,7 @@ class PostTrainer(Trainer):
                 ],
                 betas=(0.9, 0.999),
                 eps=1e-8,
+                fused=True,
             )
         return self.optimizer
 
