@@ -24,7 +24,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -141,18 +141,23 @@ def read_knowledge_file(
         entries=entries,
         empty=tuple(entry.name for entry in entries.values() if entry.knowledge is None),
         repeated=tuple(repeated),
-        placeholders=_placeholders(entries),
+        placeholders=placeholder_texts(
+            entry.knowledge.text
+            for entry in entries.values()
+            if entry.knowledge is not None and entry.knowledge.text is not None
+        ),
     )
 
 
-def _placeholders(entries: Mapping[str, FiledEntry]) -> dict[str, int]:
-    texts = Counter(
-        entry.knowledge.text
-        for entry in entries.values()
-        if entry.knowledge is not None and entry.knowledge.text is not None
-    )
-    least = max(PLACEHOLDER_COUNT, PLACEHOLDER_SHARE * len(entries))
-    return {text: count for text, count in texts.most_common() if count >= least}
+def placeholder_texts(texts: Iterable[str]) -> dict[str, int]:
+    """The texts that stand suspiciously often, with how often, the commonest first.
+
+    Args:
+        texts: What is said, one text an entry or post.
+    """
+    counts = Counter(texts)
+    least = max(PLACEHOLDER_COUNT, PLACEHOLDER_SHARE * counts.total())
+    return {text: count for text, count in counts.most_common() if count >= least}
 
 
 def _entries(

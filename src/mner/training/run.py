@@ -261,11 +261,13 @@ def _with_knowledge(
     section = recipe.knowledge
     settings = KnowledgeSettings(wanted=tuple(section.kinds))
     splits = dict(dataset.splits)
+    # The split may go by another of its names.
+    trained_on = dataset.split(recipe.data.train)
+    train_name = next(name for name, posts in splits.items() if posts is trained_on)
     if section.store is not None:
         with KnowledgeStore(section.store, read_only=True) as store:
             splits = {name: list(settings.supply(posts, store)) for name, posts in splits.items()}
-    train_posts = Dataset(dataset.name, splits).split(recipe.data.train)
-    found = with_placeholders_of(settings, train_posts)
+    found = with_placeholders_of(settings, splits[train_name])
     for text in found.placeholders:
         hint = "" if section.placeholders == "drop" else ' knowledge.placeholders = "drop" leaves it out.'
         say(f"The same text stands for many training posts: {shown(text)}.{hint}")
@@ -279,10 +281,7 @@ def _with_knowledge(
             say(f"Known about the {len(splits[name])} posts of {name}: {parts}.")
     record.write(knowledge={"coverage": covered, "placeholders": list(found.placeholders)})
     if section.drop:
-        # The split may go by another of its names.
-        for name, posts in splits.items():
-            if posts is train_posts or len(posts) and posts == splits.get(recipe.data.train):
-                splits[name] = drop_knowledge(posts, section.drop, recipe.training.seed)
+        splits[train_name] = drop_knowledge(splits[train_name], section.drop, recipe.training.seed)
     return Dataset(dataset.name, splits, dataset.sources), settings
 
 
