@@ -129,28 +129,31 @@ def forward_backward(emissions: Tensor, chain: Chain, mask: Tensor) -> Sums:
         chain: Scores of transitions.
         mask: (B, W) true at each post's words, which are a prefix of its row.
     """
-    dtype = sum_type(emissions.device)
-    B, W, K = emissions.shape
-    padding = ~mask.t().unsqueeze(1)  # (W, 1, B)
-    scores = emissions.new_empty((W, K, B), dtype=dtype).copy_(emissions.permute(1, 2, 0))
-    scores.masked_fill_(padding, 0)
-    chain = Chain(*(score.to(dtype) for score in chain))
-    if dtype == torch.float64:
-        sums, exact = _in_exponentials(scores, chain, mask)
-        if exact:
+    if sum_type(emissions.device) == torch.float64:
+        sums = exponential_space(emissions, chain, mask)
+        if sums is not None:
             return sums
-    return _in_logarithms(scores, chain, mask)
+    return log_space(emissions, chain, mask)
 
 
-def _in_exponentials(scores: Tensor, chain: Chain, mask: Tensor) -> tuple[Sums, bool]:
-    """The sums, and whether nothing underflowed in them."""
+def _words_first(emissions: Tensor, mask: Tensor) -> Tensor:
+    """A copy (W, K, B) with 0 at padding."""
+    B, W, K = emissions.shape
+    scores = emissions.new_empty((W, K, B), dtype=sum_type(emissions.device))
+    return scores.copy_(emissions.permute(1, 2, 0)).masked_fill_(~mask.t().unsqueeze(1), 0)
+
+
+def exponential_space(emissions: Tensor, chain: Chain, mask: Tensor) -> Sums | None:
+    """The sums, or None where something underflowed in them (arguments as of `forward_backward`)."""
+    scores = _words_first(emissions, mask)
+    chain = Chain(*(score.to(scores.dtype) for score in chain))
     W, K, B = scores.shape
     mask = mask.t()  # (W, B)
     lengths = mask.sum(0)
     largest = scores.amax(1)  # (W, B), 0 at padding
     highest = [score.amax() for score in chain]
     first, pairs, last = ((score - high).exp() for score, high in zip(chain, highest, strict=True))
-    emitted = (scores - largest.unsqueeze(1)).exp_().mul_(mask.unsqueeze(1))
+    emitted = scores.sub_(largest.unsqueeze(1)).exp_().mul_(mask.unsqueeze(1))
 
     alpha, gamma = torch.empty_like(emitted), torch.empty_like(emitted)
     # The endings of each post begin at its last word. At padding the emissions are 0, and with them alpha and
@@ -167,10 +170,9 @@ def _in_exponentials(scores: Tensor, chain: Chain, mask: Tensor) -> tuple[Sums, 
             scale = rescaled[0, word] = _scale(state)
             state /= scale
     state = torch.mul(beta[-1], emitted[-1], out=gamma[-1])
-    words = zip(beta[:-1].unbind(), gamma[:-1].unbind(), emitted[:-1].unbind(), strict=True)
-    for word, (after, here, emission) in reversed(list(enumerate(words))):
-        torch.mul(after.addmm_(backwards, state), emission, out=here)
-        state = here
+    remaining = zip(beta[:-1].unbind(), gamma[:-1].unbind(), emitted[:-1].unbind(), strict=True)
+    for word, (after, here, emission) in reversed(list(enumerate(remaining))):
+        state = torch.mul(after.addmm_(backwards, state), emission, out=here)
         if word % _RESCALE_EVERY == 0:
             scale = rescaled[1, word] = _scale(state)
             state /= scale
@@ -181,7 +183,8 @@ def _in_exponentials(scores: Tensor, chain: Chain, mask: Tensor) -> tuple[Sums, 
     # What is too small must be padding, or what a scheme forbids at both ends of a post.
     forbidden = sum((score <= FORBIDDEN / 2).sum() for score in (chain.first, chain.last))
     expected = 2 * K * (~mask).sum() + forbidden * mask[0].sum()
-    exact = bool((alpha < _SMALLEST).sum() + (gamma < _SMALLEST).sum() == expected)
+    if bool((alpha < _SMALLEST).sum() + (gamma < _SMALLEST).sum() != expected):
+        return None
 
     per_word = torch.where(mask, largest + highest[1], 0)
     logs = rescaled.log()
@@ -190,7 +193,7 @@ def _in_exponentials(scores: Tensor, chain: Chain, mask: Tensor) -> tuple[Sums, 
     log_z = joint[0].log() + forward[0] + backward[0] - largest[0]
     log_z = log_z.masked_fill(lengths == 0, 0)
     offsets = torch.stack((forward, backward))
-    return Sums(False, alpha, beta, gamma, pairs, mask, log_z, joint, rescaled, offsets), exact
+    return Sums(False, alpha, beta, gamma, pairs, mask, log_z, joint, rescaled, offsets)
 
 
 def _scale(state: Tensor) -> Tensor:
@@ -199,8 +202,10 @@ def _scale(state: Tensor) -> Tensor:
     return largest.masked_fill_(largest == 0, 1)
 
 
-def _in_logarithms(scores: Tensor, chain: Chain, mask: Tensor) -> Sums:
-    """The sums where those of exponentials would underflow: slower, and right at any size of the scores."""
+def log_space(emissions: Tensor, chain: Chain, mask: Tensor) -> Sums:
+    """The same, slower, and right at any size of the scores (arguments as of `forward_backward`)."""
+    scores = _words_first(emissions, mask)
+    chain = Chain(*(score.to(scores.dtype) for score in chain))
     W = len(scores)
     mask = mask.t()  # (W, B)
     first, pairs, last = chain.first.unsqueeze(1), chain.pairs.unsqueeze(2), chain.last.unsqueeze(1)

@@ -59,7 +59,7 @@ class SpanClassifier(nn.Module):
             )
         self.max_length = max_length
         self.first_and_last = nn.Linear(2 * width, hidden or width)
-        self.activation = nn.ReLU()
+        self.activation = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden or width, labels + 1)
 
@@ -154,20 +154,19 @@ def select_spans(scores: Tensor, mask: Tensor) -> list[list[SelectedSpan]]:
     Returns:
         For each post its spans, by ascending start.
     """
-    posts, words, max_length, _ = scores.shape
-    if scores.numel() == 0:
+    posts, words, max_length, classes = scores.shape
+    if scores.numel() == 0 or classes == 1:
         return [[] for _ in range(posts)]
-    best, label = scores.float().softmax(-1).max(-1)
-    place = ((label > 0) & span_mask(mask, max_length)).flatten().nonzero().squeeze(1)
-    probability, order = best.flatten()[place].sort(
-        descending=True, stable=True
-    )  # ties: by start, then length
+    candidate = (scores[..., 1:].amax(-1) > scores[..., 0]) & span_mask(mask, max_length)
+    place = candidate.flatten().nonzero().squeeze(1)
+    best, label = scores.flatten(0, 2)[place].float().softmax(-1)[:, 1:].max(-1)
+    probability, order = best.sort(descending=True, stable=True)  # ties stay by start, then by length
     place = place[order]
     rows = zip(
         (place // (words * max_length)).tolist(),
         (place // max_length % words).tolist(),
         (place % max_length).tolist(),
-        (label.flatten()[place] - 1).tolist(),
+        label[order].tolist(),
         probability.tolist(),
         strict=True,
     )
