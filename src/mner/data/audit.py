@@ -77,6 +77,8 @@ def audit(
         dataset = source
     else:
         path = Path(source)
+        if not path.exists():
+            raise DataError(f"There is no folder or file {path}.", hint="Check the path.")
         whole = path.is_dir()
         paths = find_splits(path, format) if whole else {split_of(path.name) or "posts": path}
         wanted = scheme_named(scheme) if isinstance(scheme, str) else scheme

@@ -177,14 +177,14 @@ class PictureReport:
         good: Pictures that are there, and that could be opened.
         missing: Pictures whose file is not there.
         broken: Pictures whose file cannot be opened.
-        problems: Some of the missing and broken ones: the post's id and what is wrong.
+        examples: Some of the ``missing`` and of the ``broken`` ones: the post's id and what is wrong.
     """
 
     expected: int
     good: int
     missing: int
     broken: int
-    problems: dict[str, str]
+    examples: dict[str, dict[str, str]]
 
 
 def check_pictures(
@@ -202,7 +202,7 @@ def check_pictures(
 
     concerned = [post for post in posts if post.image is not None or post.image_problem is not None]
     missing = broken = 0
-    problems: dict[str, str] = {}
+    examples: dict[str, dict[str, str]] = {"missing": {}, "broken": {}}
     with progress(description, len(concerned)) as advance:
         for number, post in enumerate(concerned, start=1):
             problem = post.image_problem
@@ -211,10 +211,11 @@ def check_pictures(
             else:
                 problem = open_picture(post.image).problem
                 broken += problem is not None
-            if problem is not None and len(problems) < SHOWN:
-                problems[post.id or f"picture {number}"] = problem
+            kind = examples["missing" if post.image is None else "broken"]
+            if problem is not None and len(kind) < SHOWN:
+                kind[post.id or f"picture {number}"] = problem
             advance(1, missing=missing, broken=broken)
-    return PictureReport(len(concerned), len(concerned) - missing - broken, missing, broken, problems)
+    return PictureReport(len(concerned), len(concerned) - missing - broken, missing, broken, examples)
 
 
 def bare_text(post: Post) -> str:

@@ -121,10 +121,10 @@ def _judge_pictures(split: str, pictures: PictureReport | None, posts: Sequence[
         )
         return [Finding(Severity.NOTE, "pictures", message, split, without.total())]
     found = []
-    first = next(iter(pictures.problems.items()), None)
-    example = f", such as {first[0]}: {first[1]}" if first is not None else ""
     for count, what in ((pictures.missing, "missing"), (pictures.broken, "broken")):
         if count:
+            identity, problem = next(iter(pictures.examples[what].items()))
+            example = f", such as that of {identity}: {problem}"
             message = f"Pictures {what}: {count} of {pictures.expected}{example}."
             found.append(Finding(Severity.WARNING, f"{what} pictures", message, split, count))
     return found
@@ -148,6 +148,12 @@ def judge_splits(dataset: Dataset, unreadable: Collection[str | None]) -> list[F
             there = ", ".join(dataset.splits) or "none"
             message = f"There is no split {split!r}: {consequence}. Splits that are there: {there}."
             found.append(Finding(severity, "missing split", message, split))
+    formats = {split: source.format for split, source in dataset.sources.items()}
+    if len(set(formats.values())) > 1:
+        message = "The splits are in different formats: " + ", ".join(
+            f"{split} is {name}" for split, name in formats.items()
+        )
+        found.append(Finding(Severity.WARNING, "formats", f"{message}. Were they meant to be?"))
     train = dataset.splits.get("train")
     if train is None:
         return found

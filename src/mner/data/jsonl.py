@@ -77,6 +77,8 @@ def parse_jsonl_line(
             "one JSON object on the line",
             around,
         )
+    except ValueError as error:  # a number of more digits than Python reads
+        _fail(where, f"not readable JSON ({error})", "one JSON object on the line", line)
     except RecursionError:
         _fail(where, "JSON nested too deeply", "one JSON object on the line", line)
     return post_of_record(record, base=base, where=where, ignored=ignored)
