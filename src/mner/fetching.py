@@ -41,7 +41,7 @@ def is_public(address: str) -> bool:
             return False
         if found.ipv4_mapped is not None:
             return True
-    return found.is_global and not found.is_multicast and not found.is_reserved
+    return found.is_global and not found.is_multicast
 
 
 def fetch_picture(

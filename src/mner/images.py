@@ -300,7 +300,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode.startswith("I;16"):
         return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
-    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     if image.mode == "I" and finite.min() >= 0 and finite.max() <= 65535:
         scale, least = (256.0 if finite.max() > 255 else 1.0), 0.0
     else:
