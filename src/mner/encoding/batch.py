@@ -104,7 +104,7 @@ class Batch(TensorRecord):
         relevance: (B,) how much the picture has to do with the text.
         relevance_known: (B,) whether that is known.
         visual: The parts of the pictures.
-        label_words: The words that stand for the types, one a row.
+        label_words: The words that stand for the types, one a row; the mask leaves special tokens out.
         label_word_types: (rows of `label_words`,) the type each stands for.
     """
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from mner.encoding.batch import Batch, TokenBlock
+from mner.encoding.label_words import encode_label_words
 from mner.encoding.pictures import PictureInputs, PictureReader, Preprocessing
 from mner.encoding.subwords import LONGEST_WORD, SubwordTable
 from mner.encoding.vocabulary import Vocabulary
@@ -41,6 +42,7 @@ class Inputs:
             room is set aside, so that they never push out words.
         relevance: How much the picture has to do with the text.
         picture: Which parts of the picture.
+        label_words: Words that stand for the types, by type.
     """
 
     subwords: bool = False
@@ -53,6 +55,7 @@ class Inputs:
     appended: Sequence[str] = ()
     relevance: bool = False
     picture: PictureInputs | None = None
+    label_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,12 @@ class PostEncoder:
                 )
             self.overlap = min(settings.overlap, self.room // 2)
             self.subwords = SubwordTable(tokenizer, min(LONGEST_WORD, self.room))
+        self._label_words: tuple[TokenBlock, Tensor] | None = None
+        if inputs.label_words:
+            if self.subwords is None:
+                raise UsageError("Label words need a tokenizer.")
+            # They are the same in every batch.
+            self._label_words = encode_label_words(inputs.label_words, self.labels, self.subwords)
 
     def lengths(self, posts: Sequence[Post]) -> list[int]:
         """The length of each post as far as computing it goes: in sub-words, or else in words."""
@@ -196,6 +205,8 @@ class PostEncoder:
             batch.relevance_known = torch.tensor([score is not None for score in scores])
         if self.pictures is not None:
             batch.visual = self.pictures.read(posts, draw)
+        if self._label_words is not None:
+            batch.label_words, batch.label_word_types = self._label_words
         if labelled:
             self._add_gold(batch, posts, mask, convention)
         return batch
