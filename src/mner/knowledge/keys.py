@@ -61,7 +61,7 @@ class Source:
 
     provider: str
     kind: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     sees_text: bool = False
     sees_picture: bool = False
     sees_name: bool = False
