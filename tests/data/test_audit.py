@@ -55,6 +55,14 @@ def test_splits_in_different_formats(tmp_path):
     assert ("formats", None) in found(result, "warning")
 
 
+def test_the_scheme_is_that_of_all_splits_together(tmp_path):
+    rows = "Ulm X Y I-LOC\nBonn X Y B-LOC\nlies X Y O\n"
+    result = audit(write(tmp_path / "set", train=rows, valid="won X Y O\n"))
+    assert [report.scheme for report in result.splits.values()] == ["IOB1", "IOB1"]
+    result = audit(tmp_path / "set", scheme="bio")
+    assert [report.stray_tags for report in result.splits.values()] == [1, 0]
+
+
 def test_bad_jsonl_too(tmp_path):
     folder = write(tmp_path / "set", train=GOOD)
     (folder / "test.jsonl").write_text('{"text": "a"}\n{"text"}\n')

@@ -101,6 +101,7 @@ def test_bioes_is_recognised(tmp_path):
         ("a\tO\nb\tX\tO\n", {}, 2, "3 columns", "2 columns separated by a TAB"),
         ("a\tO\nb O\n", {}, 2, "1 column", "2 columns"),
         ("a\tO\nb\n", {}, 2, "1 column", "2 columns"),
+        ("a\tO\n\u00a0\nb\tO\n", {}, 2, "1 column", "2 columns"),
         (
             "EU NNP I-NP I-ORG\nx O\n",
             {"format": "conll2003"},
