@@ -96,6 +96,7 @@ def _say_error(message: str) -> None:
 def _add_commands() -> None:
     # Each module adds its commands to `app`; what is heavy is imported inside the commands.
     import mner.cli.data
+    import mner.cli.demo
     import mner.cli.knowledge
     import mner.cli.predicting
     import mner.cli.training  # noqa: F401

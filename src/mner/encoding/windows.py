@@ -51,9 +51,10 @@ def plan_windows(lengths: Sequence[int], capacity: int, overlap: int) -> list[Wi
         if end == count:
             return windows
         # The next window starts at the last word from which on at least `overlap` sub-words are shared,
-        # but always further on than this one.
+        # but so that it holds at least one word more than this one.
         shared_from = int(np.searchsorted(bounds, bounds[end] - overlap, side="right")) - 1
-        start = max(start + 1, shared_from)
+        gets_further = int(np.searchsorted(bounds, bounds[end + 1] - capacity, side="left"))
+        start = max(gets_further, shared_from)
 
 
 def choose_windows(lengths: Sequence[int], windows: Sequence[Window]) -> list[int]:

@@ -1,0 +1,81 @@
+"""`mner demo`: the main job from end to end, shown as a person wants to see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.rule import Rule
+
+from mner.cli.app import app
+from mner.cli.console import bars, err, out
+from mner.cli.predicting import highlighted
+from mner.errors import DataError
+
+EXAMPLES = Path("examples")
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A data folder instead of the project's own set.")] = None,
+    output: Annotated[Path, typer.Option(help="Where the run and the page go.")] = Path("runs/demo"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training posts.")] = None,
+    posts: Annotated[int, typer.Option(min=1, help="How many unseen posts to show.")] = 12,
+) -> None:
+    """Train a small recogniser, score it, and recognise entities in posts it has not seen."""
+    from mner.cli.results import score_table
+    from mner.data import read_folder
+    from mner.html import write_page
+    from mner.posts import Post
+    from mner.training.recipe import check_recipe
+    from mner.training.run import train
+
+    own = data is None
+    folder = EXAMPLES / "posts" if data is None else data
+    if own and not folder.is_dir():
+        raise DataError(
+            f"The project's own posts are not in {folder.resolve()}.",
+            hint="Run `make demo` in a checkout of the project, or name a data folder with --data.",
+        )
+    # A small set wants more passes over it.
+    recipe = check_recipe(
+        {
+            "title": "demonstration",
+            "model": {"name": "bert-crf", "backbone": "default"},
+            "data": {"folder": str(folder)},
+            "training": {
+                "epochs": epochs or (15 if own else 3),
+                "learning_rate": 1e-3,
+                "learning_rates": {"text": 2e-4},
+            },
+        },
+        "the demonstration's recipe",
+    )
+    out.print(Rule(f"Training on {folder}"))
+    dataset = read_folder(folder)
+    run = train(
+        recipe,
+        output / "run",
+        dataset=dataset,
+        overwrite=True,
+        progress=bars,
+        say=lambda message: err.print(message, markup=False, soft_wrap=True),
+    )
+    if run.test is not None:
+        out.print(Rule("Scored once on the test posts"))
+        out.print(score_table(run.test, "test"))
+    out.print(Rule("Posts it has not seen"))
+    if own:
+        lines = (EXAMPLES / "unseen.txt").read_text(encoding="utf-8").splitlines()
+        unseen = [Post.from_text(line) for line in lines if line.strip()][:posts]
+    else:
+        unseen = dataset.split("test")[:posts]
+    found = run.recognizer.predict(unseen)
+    for post, entities in zip(unseen, found, strict=True):
+        out.print(highlighted(post.text, entities))
+    page = output / "demo.html"
+    write_page(page, list(zip(unseen, found, strict=True)), title="Entities in posts not trained on")
+    out.print(Rule("Done"))
+    out.print(f"The same as a page: {page}", soft_wrap=True)
+    out.print(f'Try your own: mner predict "…" --model {output / "run"}', markup=False, soft_wrap=True)

@@ -1,0 +1,78 @@
+"""Posts with their entities as a self-contained HTML page: no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mner.posts import Entity, Post
+
+# Pairs of background and text that keep a contrast of 4.5 or more, in light and in dark.
+_LIGHT = ("#cfe8ff", "#d8f5d0", "#ffe3c2", "#f3d6f5", "#fff3b0", "#ffd6d6", "#d6f0ee", "#e3ddff")
+_DARK = ("#0b4a77", "#205a16", "#7a4300", "#6a2470", "#665300", "#7c2222", "#0e5752", "#403088")
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 1.05rem/1.7 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+p.post { margin: 1.1rem 0; overflow-wrap: anywhere; }
+mark { color: inherit; border-radius: .35em; padding: .1em .3em; }
+mark small { font-size: .7em; font-weight: 600; margin-left: .4em; opacity: .85; white-space: nowrap; }
+ul.legend { list-style: none; padding: 0; display: flex; gap: .8rem; flex-wrap: wrap; }
+"""
+
+
+def entity_markup(text: str, entities: Iterable[Entity], classes: dict[str, str]) -> str:
+    """A text as HTML with its entities marked.
+
+    Args:
+        text: The text.
+        entities: Its entities, not overlapping, by ascending start.
+        classes: The CSS class of each type.
+    """
+    parts = []
+    position = 0
+    for entity in entities:
+        parts.append(html.escape(text[position : entity.start]))
+        score = "" if entity.score is None else f" {entity.score:.2f}"
+        parts.append(
+            f'<mark class="{classes[entity.label]}">{html.escape(text[entity.start : entity.end])}'
+            f"<small>{html.escape(entity.label)}{score}</small></mark>"
+        )
+        position = entity.end
+    parts.append(html.escape(text[position:]))
+    return "".join(parts)
+
+
+def page(posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> str:
+    """A whole page of posts with their entities.
+
+    Args:
+        posts: Each post with its entities, not overlapping, by ascending start.
+        title: What stands above them.
+    """
+    labels = sorted({entity.label for _, entities in posts for entity in entities})
+    classes = {label: f"type{number}" for number, label in enumerate(labels)}
+    light = "".join(f".{name}{{background:{_LIGHT[i % 8]}}}" for i, name in enumerate(classes.values()))
+    dark = "".join(f".{name}{{background:{_DARK[i % 8]}}}" for i, name in enumerate(classes.values()))
+    legend = "".join(
+        f'<li><mark class="{name}">{html.escape(label)}</mark></li>' for label, name in classes.items()
+    )
+    body = "\n".join(
+        f'<p class="post" dir="auto">{entity_markup(post.text, entities, classes)}</p>'
+        for post, entities in posts
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n"
+        f"<style>{_STYLE}{light}@media (prefers-color-scheme: dark) {{{dark}}}</style>\n</head>\n<body>\n"
+        f'<h1>{html.escape(title)}</h1>\n<ul class="legend">{legend}</ul>\n{body}\n</body>\n</html>\n'
+    )
+
+
+def write_page(path: Path, posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> None:
+    """Write `page` to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A lone surrogate, which JSON may bring, has no place in UTF-8.
+    path.write_text(page(posts, title), encoding="utf-8", errors="replace")
