@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from mner.errors import BackboneError
 
@@ -42,6 +43,18 @@ class Anatomy(Protocol):
 
     def keys(self, layer: nn.Module, states: Tensor) -> Tensor:
         """The keys (…, k, h, d_h) of states (…, k, d) in a layer, before any rotary positions."""
+
+    def project(self, layer: nn.Module, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A layer's queries, keys and values (R, h, n, d_h) of its input, before any rotary positions."""
+
+    def turn(self, query: Tensor, key: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
+        """Queries and keys (R, h, n, d_h) turned by their rotary positions, where there are such."""
+
+    def attention_dropout(self, layer: nn.Module) -> float:
+        """A layer's dropout on attention weights; 0 unless in training."""
+
+    def complete(self, layer: nn.Module, states: Tensor, attended: Tensor) -> Tensor:
+        """A layer's output, given its input and what its attention read (R, h, n, d_h)."""
 
     def feed_forward(self, layer: nn.Module, states: Tensor) -> Tensor:
         """A layer without its self-attention: the feed-forward sublayer with its residual and norm."""
@@ -101,6 +114,26 @@ class _PostNorm:
         keys: Tensor = attention.key(states)
         return keys.unflatten(-1, (attention.num_attention_heads, -1))
 
+    def project(self, layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        attention = layer.attention.self
+        query, key, value = (
+            part(states).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+            for part in (attention.query, attention.key, attention.value)
+        )
+        return query, key, value
+
+    def turn(self, query: Tensor, key: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
+        del rotary
+        return query, key
+
+    def attention_dropout(self, layer: Any) -> float:
+        attention = layer.attention.self
+        return float(attention.dropout.p) if attention.training else 0.0
+
+    def complete(self, layer: Any, states: Tensor, attended: Tensor) -> Tensor:
+        joined: Tensor = layer.attention.output(attended.transpose(1, 2).flatten(2), states)
+        return self.feed_forward(layer, joined)
+
     def feed_forward(self, layer: Any, states: Tensor) -> Tensor:
         output: Tensor = layer.feed_forward_chunk(states)
         return output
@@ -159,6 +192,25 @@ class _Modern:
         # The whole projection, so that adapters around it count; the states are few.
         projected: Tensor = layer.attn.Wqkv(layer.attn_norm(states))
         return projected.unflatten(-1, (3, -1, layer.attn.head_dim)).unbind(-3)[1]
+
+    def project(self, layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        projected: Tensor = layer.attn.Wqkv(layer.attn_norm(states))
+        projected = projected.unflatten(-1, (3, -1, layer.attn.head_dim)).transpose(1, 3)
+        query, key, value = projected.unbind(2)
+        return query, key, value
+
+    def turn(self, query: Tensor, key: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor]:
+        assert rotary is not None
+        turned: tuple[Tensor, Tensor] = apply_rotary_pos_emb(query, key, *rotary)
+        return turned
+
+    def attention_dropout(self, layer: Any) -> float:
+        return float(layer.attn.attention_dropout) if layer.attn.training else 0.0
+
+    def complete(self, layer: Any, states: Tensor, attended: Tensor) -> Tensor:
+        attention = layer.attn
+        joined = states + attention.out_drop(attention.Wo(attended.transpose(1, 2).flatten(2)))
+        return self.feed_forward(layer, joined)
 
     def feed_forward(self, layer: Any, states: Tensor) -> Tensor:
         output: Tensor = states + layer.mlp(layer.mlp_norm(states))

@@ -8,6 +8,7 @@ interpolated, as the tower's own model does it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from typing import Any
@@ -69,13 +70,20 @@ def load_tower_config(name: str) -> PreTrainedConfig:
     return config
 
 
-def build_tower(config: PreTrainedConfig) -> PreTrainedModel:
+def build_tower(config: PreTrainedConfig, head: bool = True) -> PreTrainedModel:
     """A tower of that configuration with random weights.
+
+    Args:
+        config: The configuration.
+        head: Whether to build the pooling head that some towers have; models that read tokens do without.
 
     Raises:
         BackboneError: It is of no known kind.
     """
     _check(config, config.model_type)
+    if not head and not has_class_token(config):
+        config = copy.deepcopy(config)
+        config.vision_use_head = False
     return AutoModel.from_config(config)
 
 
@@ -194,12 +202,35 @@ def layers_of(tower: Any) -> nn.ModuleList:
     return layers
 
 
-def embedded(tower: Any, pixels: Tensor) -> Tensor:
+def project(layer: Any, states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A layer's queries, keys and values (N, h, t, d_h) of its input (N, t, d_v)."""
+    attention, seen = layer.self_attn, layer.layer_norm1(states)
+    query, key, value = (
+        part(seen).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for part in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    return query, key, value
+
+
+def attention_dropout(layer: Any) -> float:
+    """A layer's dropout on attention weights; 0 unless in training."""
+    return float(layer.self_attn.dropout) if layer.self_attn.training else 0.0
+
+
+def complete(layer: Any, states: Tensor, attended: Tensor) -> Tensor:
+    """A layer's output, given its input (N, t, d_v) and what its attention read (N, h, t, d_h)."""
+    joined = states + layer.self_attn.out_proj(attended.transpose(1, 2).flatten(2))
+    output: Tensor = joined + layer.mlp(layer.layer_norm2(joined))
+    return output
+
+
+def embedded(tower: Any, pixels: Tensor, addition: Tensor | None = None) -> Tensor:
     """What the first layer sees.
 
     Args:
         tower: The tower.
         pixels: (N, 3, h, w) preprocessed; h and w multiples of the patch.
+        addition: (N, 1, d_v) or (N, t, d_v) added to the embeddings, before the norm that some towers have.
 
     Returns:
         (N, t, d_v).
@@ -221,9 +252,11 @@ def embedded(tower: Any, pixels: Tensor) -> Tensor:
         patches = patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
         shapes = torch.tensor([[height // patch, width // patch]]).expand(len(pixels), 2)
         states: Tensor = tower.embeddings(patches, shapes)
-        return states
+        return states if addition is None else states + addition
     resized = (height, width) != (image_size_of(tower.config),) * 2
     states = tower.embeddings(pixels, interpolate_pos_encoding=resized)
+    if addition is not None:
+        states = states + addition
     if has_class_token(tower.config):
         states = tower.pre_layrnorm(states)
     return states
