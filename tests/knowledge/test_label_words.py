@@ -14,6 +14,7 @@ from mner.knowledge.label_words import (
     default_label_words,
     expand,
     frequency_expansion,
+    label_words_for,
     read_label_words,
     read_object_counts,
     read_scene_graphs,
@@ -234,3 +235,33 @@ def test_the_real_lexicons(real_data: Path) -> None:
     )
     assert len(lists) == 14
     assert "tummy" in lists["company"]  # what the docstring warns of
+
+
+def test_words_for_any_types_are_the_users_else_the_packages_else_the_name() -> None:
+    labels = ["per", "political_party", "band"]
+    words = label_words_for(labels, given={"band": ["rock  group", "orchestra", "orchestra"]})
+    assert list(words) == labels
+    assert words["per"] == list(default_label_words(["PER"])["PER"])
+    assert words["political_party"] == ["political party", "political", "party"]
+    assert words["band"] == ["rock group", "orchestra"]
+    seen = label_words_for(["PER"], "multimodal")["PER"]
+    assert seen != words["per"]
+    assert seen[0] == "person"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"PRE": ["person"]}, "Did you mean 'PER'"), ({"PER": []}, "no list"), ({"PER": [" "]}, "no list")],
+)
+def test_wrong_words_for_types_are_refused(given: dict[str, list[str]], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        label_words_for(["PER", "LOC"], given=given)
+
+
+@pytest.mark.data
+def test_the_multimodal_list_is_derived_from_visual_genome(real_data: Path) -> None:
+    file = real_data / "label_words/visual_genome/VG-SGG-dicts-with-attri.json"
+    expansion = frequency_expansion(read_object_counts(file), SentenceEmbedder(device="cpu"))
+    labels = ["PER", "LOC", "ORG", "MISC"]
+    derived = {label: list(words) for label, words in expand(default_concepts(labels), expansion).items()}
+    assert label_words_for(labels, "multimodal") == derived

@@ -18,11 +18,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import log1p
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from mner.errors import DataError, UsageError, shown
+from mner.errors import DataError, UsageError, did_you_mean, shown
 from mner.knowledge.sentences import Embed
 from mner.knowledge.wordnet import Synset, WordNet
 
@@ -32,6 +32,14 @@ Expansion = Callable[[str, int], Sequence[str]]
 
 WORDS_PER_LABEL = 10
 DEFAULT_FILE = Path(__file__).parent / "label_words.toml"
+
+KnowledgeBase = Literal["textual", "multimodal"]
+"""Which of the package's own lists: from WordNet's texts, or from the objects in Visual Genome's pictures."""
+
+_FILES: dict[KnowledgeBase, Path] = {
+    "textual": DEFAULT_FILE,
+    "multimodal": DEFAULT_FILE.with_name("label_words_multimodal.toml"),
+}
 
 _NEGATED = frozenset({"NotIsA", "NotHasA", "NotCapableOf", "NotDesires", "NotHasProperty", "NotMadeOf"})
 # Words that ConceptNet's sentences are built of and that say nothing about what they stand beside.
@@ -49,6 +57,48 @@ def default_label_words(labels: Iterable[str] = ("PER", "LOC", "ORG", "MISC")) -
         UsageError: The list has no such type.
     """
     return select(read_label_words(DEFAULT_FILE), labels, source="the list of this package")
+
+
+def label_words_for(
+    labels: Sequence[str],
+    knowledge_base: KnowledgeBase = "textual",
+    given: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, list[str]]:
+    """Words for any types: those that are given, else the package's own, else the type's name itself.
+
+    A type that no list has is written as its concept and that concept's single words, so that
+    ``political_party`` is looked for as "political party", "political" and "party".
+
+    Args:
+        labels: The types.
+        knowledge_base: Which list of the package.
+        given: A user's own words for some or all types.
+
+    Raises:
+        UsageError: There are words for something that is no type, or a type's words are empty.
+    """
+    own = dict(given or {})
+    for label, words in own.items():
+        if label not in labels:
+            raise UsageError(
+                f"There are label words for {label!r}, which is not one of the types.",
+                hint=did_you_mean(label, labels),
+            )
+        if not words or not all(map(_is_word, words)):
+            raise UsageError(
+                f"The label words of {label!r} are no list of words.",
+                expected='["person", "man", "woman"]',
+                got=shown(words),
+            )
+    listed = {label.lower(): words for label, words in read_label_words(_FILES[knowledge_base]).items()}
+    chosen: dict[str, list[str]] = {}
+    for label in labels:
+        words = own.get(label) or listed.get(label.lower())
+        if words is None:
+            concepts = default_concepts((label,))[label]
+            words = [*concepts, *(word for concept in concepts for word in concept.split())]
+        chosen[label] = list(dict.fromkeys(" ".join(word.split()) for word in words))
+    return chosen
 
 
 def default_concepts(labels: Iterable[str] = ("PER", "LOC", "ORG", "MISC")) -> dict[str, tuple[str, ...]]:
