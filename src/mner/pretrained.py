@@ -151,9 +151,9 @@ def _sha256_at(path: Path, size: int, changed: int, node: int) -> str:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars and giving advice on stderr while a model is loaded.
+    """Keeps transformers from drawing progress bars and giving advice on stderr.
 
-    Only the command line prints; what is missing or unexpected in a checkpoint is checked where it is loaded.
+    Only the command line prints; what is missing in a checkpoint is checked where it is loaded.
     """
     from transformers.utils import logging
 

@@ -31,6 +31,7 @@ def test_hashtags_are_split_where_case_changes(tag: str, words: str) -> None:
         ("Kawhi Leonard wins in Toronto", ("Kawhi Leonard", "Toronto")),
         ("The Lord of the Rings is on https://T.co/Abc", ("Lord of the Rings",)),
         ("We saw #WorldSeries and @NBATV in New York .", ("World Series", "NBATV", "New York")),
+        ("the NBA and Kawhi Leonard", ("NBA", "Kawhi Leonard")),
         ("my dog sleeps on the wet grass", ("dog sleeps", "wet grass")),
         ("Paris , paris and PARIS", ("Paris",)),
         ("", ()),

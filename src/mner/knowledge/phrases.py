@@ -1,7 +1,7 @@
 """Phrases of a post that name something, found without a parser: what visual grounding is asked for.
 
 English posts write names with capitals, in hashtags and in mentions, so those are taken: runs of
-capitalised words (with ``of``, ``the``, ``and`` ... inside), hashtags and mentions split where their case
+capitalised words (with ``of``, ``the``, ``de`` ... inside), hashtags and mentions split where their case
 changes. Only where there are none, runs of content words stand in. This is no noun chunker: a lower-case
 name is missed, and so is anything in a language without capitals; a user with a parser hands in phrases
 of their own.
@@ -20,7 +20,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_INSIDE = _words("of the and de la le del di da von van der den al el 's ’s & -")
+_INSIDE = _words("of the de la le del di da von van der den al el 's ’s & -")
 _FUNCTION_WORDS = _words(
     """a an the this that these those my your his her its our their some any no every each all both either
     i you he she it we they me him us them who whom whose which what when where why how myself yourself
