@@ -154,6 +154,16 @@ class MnerModel(PreTrainedModel):
         if isinstance(tower, PreTrainedModel) and sources.vision_backbone is not None:
             vision.load_tower_weights(tower, sources.vision_backbone)
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """Whether transformers has to guard against initial values written over loaded weights: no.
+
+        For classes outside its own package it skips every module that has no parameters of its own, and
+        with it the special initial values of parts that are made of layers. `_init_weights` here goes
+        through `transformers.initialization`, which leaves loaded weights alone.
+        """
+        return False
+
     def group_of(self, parameter: str) -> str:
         """The group of parameters, with a learning rate of its own, to which a parameter belongs."""
         for part in parameter.split("."):
