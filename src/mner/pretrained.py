@@ -151,7 +151,7 @@ def _sha256_at(path: Path, size: int, changed: int, node: int) -> str:
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars and giving advice on stderr.
+    """Keeps transformers from drawing bars and giving advice on stderr while a model is loaded or runs.
 
     Only the command line prints; what is missing in a checkpoint is checked where it is loaded.
     """
