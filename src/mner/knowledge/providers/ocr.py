@@ -8,10 +8,17 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mner.errors import MissingExtraError
 from mner.knowledge.provider import Answer, Question
 from mner.posts import Knowledge, Region
+
+# The detector brings the shorter side to 736 pixels, whatever the longer one then needs: a strip of 2 x 300
+# pixels would fill gigabytes. A narrower picture than this is laid on a white sheet of this proportion.
+_LONGEST = 8
+# No letter can be told in fewer pixels.
+_SMALLEST = 8
 
 
 class OcrProvider:
@@ -45,14 +52,19 @@ class OcrProvider:
         self._reader: Any = None
 
     def settings(self) -> Mapping[str, Any]:
-        """RapidOCR's version, which fixes its models, and the least score of a line."""
-        return {"model": f"rapidocr {self.version}", "min_score": self.min_score}
+        """RapidOCR's version, which fixes its models, the least score of a line, and limits of size."""
+        limits = {"longest": _LONGEST, "smallest": _SMALLEST}
+        return {"model": f"rapidocr {self.version}", "min_score": self.min_score, **limits}
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """What can be read in each picture."""
         if self._reader is None:
             self._reader = self._load()
         return [self._read(question) for question in questions]
+
+    @property
+    def _origin(self) -> str:
+        return f"{self.name} {self.version}"
 
     def _load(self) -> Any:
         from rapidocr import RapidOCR
@@ -66,9 +78,11 @@ class OcrProvider:
         picture = question.picture
         if picture is None:
             return Answer(None, problem="there is no picture")
+        if min(picture.size) < _SMALLEST:
+            return Answer(Knowledge(self.kind, text="", origin=self._origin))
         started = time.monotonic()
         # The reader expects OpenCV's order of colours.
-        found = self._reader(np.ascontiguousarray(np.asarray(picture)[:, :, ::-1]))
+        found = self._reader(np.ascontiguousarray(np.asarray(_on_sheet(picture))[:, :, ::-1]))
         texts = found.txts if found.txts is not None else ()
         boxes = found.boxes if found.boxes is not None else ()
         scores = found.scores if found.scores is not None else ()
@@ -80,10 +94,21 @@ class OcrProvider:
         )
         text = "\n".join(region.label.strip() for region in regions)
         return Answer(
-            Knowledge(self.kind, text=text, regions=regions, origin=f"{self.name} {self.version}"),
+            Knowledge(self.kind, text=text, regions=regions, origin=self._origin),
             raw="\n".join(texts),
             duration=time.monotonic() - started,
         )
+
+
+def _on_sheet(picture: Image.Image) -> Image.Image:
+    """The picture, at the upper left of a white sheet if it is very narrow, so that places stay the same."""
+    width, height = picture.size
+    sheet = max(width, -(-height // _LONGEST)), max(height, -(-width // _LONGEST))
+    if sheet == picture.size:
+        return picture
+    laid = Image.new("RGB", sheet, "white")
+    laid.paste(picture, (0, 0))
+    return laid
 
 
 def _fractions(box: Any, width: int, height: int) -> tuple[float, float, float, float]:
