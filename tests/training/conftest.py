@@ -51,5 +51,5 @@ def small_dataset():
 def small_folder(tmp_path_factory, small_dataset):
     """The same as a data folder."""
     folder = tmp_path_factory.mktemp("data") / "small"
-    write_folder(small_dataset, folder, "conll")
+    write_folder(small_dataset, folder)
     return folder
