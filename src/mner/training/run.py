@@ -124,7 +124,14 @@ def train(
         for key, parameter in recognizer.model.named_parameters():
             if recognizer.model.group_of(key) == name:
                 parameter.requires_grad_(False)
+    pictures = recognizer.encoder.pictures
+    if pictures is not None and recipe.training.kept_features is not None:
+        pictures.features.folder = Path(recipe.training.kept_features)
     _fit(recipe, recognizer, train_posts, valid_posts, folder, record, resume, progress, say)
+    if pictures is not None:
+        pictures.features.save()
+        record.write(pictures=dict(pictures.counts))
+        say(pictures.summary() or "Every post read had a picture.")
     recognizer.model.eval()
     recognizer.save_pretrained(folder)
     run = Run(folder, recognizer, record.document)
@@ -279,9 +286,14 @@ def _with_knowledge(
         if counts:
             parts = ", ".join(f"{kind} {count}" for kind, count in counts.items())
             say(f"Known about the {len(splits[name])} posts of {name}: {parts}.")
-    record.write(knowledge={"coverage": covered, "placeholders": list(found.placeholders)})
+    dropped = 0
     if section.drop:
-        splits[train_name] = drop_knowledge(splits[train_name], section.drop, recipe.training.seed)
+        whole = splits[train_name]
+        splits[train_name] = drop_knowledge(whole, section.drop, recipe.training.seed)
+        dropped = sum(left != post for left, post in zip(splits[train_name], whole, strict=True))
+        say(f"{dropped} of the {len(whole)} posts to train on have lost their knowledge.")
+    placeholders = list(found.placeholders)
+    record.write(knowledge={"coverage": covered, "placeholders": placeholders, "dropped": dropped})
     return Dataset(dataset.name, splits, dataset.sources), settings
 
 
