@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -249,10 +249,10 @@ def prompts(
         words = prompt.as_settings()
         if words["system"]:
             out.print(Text("system", style="cyan"))
-            out.print(words["system"], markup=False)
+            out.print(words["system"], markup=False, soft_wrap=True)
         for number, step in enumerate(words["steps"], 1):
             out.print(Text("step " + str(number) if len(words["steps"]) > 1 else "user", style="cyan"))
-            out.print(step.strip(), markup=False)
+            out.print(step.strip(), markup=False, soft_wrap=True)
         return
     domains = [load_domain(one) for one in domain_names()]
     known = [load_prompt(one, domain) for one in prompt_names()]
@@ -494,7 +494,6 @@ def _print_counts(store: KnowledgeStore, as_json: bool) -> None:
             "failed": str(record["failed"] or ""),
             "tokens": str((record["input_tokens"] or 0) + (record["output_tokens"] or 0) or ""),
             "cost": "" if record["cost"] is None else f"{record['cost']:.4f}",
-            "last": (record["last"] or "")[:10],
         }
         for record in counts
     ]
@@ -505,7 +504,9 @@ def _print_counts(store: KnowledgeStore, as_json: bool) -> None:
     columns = [column for column in rows[0] if any(row[column] for row in rows)]
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+        # Models are called by whole paths; the rest is short and stays in one piece.
+        justify: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
+        table.add_column(column, overflow="fold", no_wrap=column != "model", justify=justify)
     for row in rows:
         table.add_row(*(row[column] for column in columns))
     out.print(table)
