@@ -75,6 +75,11 @@ class Recognizer:
         """Where the model is."""
         return self.model.device
 
+    @property
+    def picture_summary(self) -> str | None:
+        """How many posts had no picture, and why; None where all had one or the model sees none."""
+        return self.encoder.pictures.summary() if self.encoder.pictures is not None else None
+
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, text: str | Post, *, image: Any = None, alt: str | None = None

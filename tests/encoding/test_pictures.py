@@ -165,7 +165,11 @@ def test_missing_and_broken_pictures_are_masked_and_counted_with_their_reason(tm
     reasons = {key: count for key, count in pictures.counts.items() if key != "pictures"}
     assert pictures.counts["pictures"] == 1
     assert sum(reasons.values()) == 5
-    assert reasons["no picture"] == 1
+    assert reasons["no picture: "] == 1
+    summary = pictures.summary()
+    assert summary.startswith("5 of 6 posts")
+    assert "none given (1)" in summary
+    assert reader().summary() is None
     assert any("lost on the way" in key for key in reasons)
     assert any("does not exist" in key for key in reasons)
 

@@ -56,6 +56,8 @@ def predict(
         given = [Post.from_text(text, image=image, alt=alt)]
         (post,) = given if knowledge is None else recognizer.knowledge.supply(given, knowledge)
         entities = recognizer(post)
+        if image is not None and recognizer.picture_summary is not None:
+            err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
         if as_json:
             print_json(as_record(post, entities))
         else:
@@ -69,6 +71,8 @@ def predict(
         for entities in recognizer.stream(known, batch_size=batch_size):
             written.write(json.dumps(as_record(kept.pop(0), entities), ensure_ascii=False) + "\n")
             advance(1)
+    if recognizer.picture_summary is not None:
+        err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     for problem in problems[:20]:
         err.print(problem, markup=False, soft_wrap=True)
     if problems:

@@ -101,6 +101,8 @@ def evaluate(
         posts = list(recognizer.knowledge.supply(posts, knowledge))
     covered = coverage(posts)
     predicted = recognizer.predict(posts, batch_size=batch_size, progress=bars)
+    if recognizer.picture_summary is not None:
+        err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     scores = [score_posts(posts, predicted, convention) for convention in Convention]
     unknown = sorted(set(scores[0].per_type) - set(recognizer.labels))
     if as_json:

@@ -34,6 +34,9 @@ _PLAIN_CROPS: tuple[Box, ...] = tuple(
     for x, y in ((0, 0), (2, 2), (1, 1), (2, 0), (0, 2), (1, 0), (1, 2), (0, 1), (2, 1))
 )
 
+# Before the reason why a post has no picture, in the counts.
+_NONE = "no picture: "
+
 MOST_CROPS = len(_PLAIN_CROPS)
 """Most crops of a picture in which nothing was found."""
 
@@ -219,18 +222,18 @@ class PictureReader:
 
     def _content(self, post: Post) -> tuple[bytes | None, str]:
         if post.image is None:
-            self.counts[f"no picture: {post.image_problem}" if post.image_problem else "no picture"] += 1
+            self.counts[_NONE + (post.image_problem or "")] += 1
             return None, ""
         content, problem = read_picture(post.image)
         if content is None:
-            self.counts[f"no picture: {problem}"] += 1
+            self.counts[_NONE + str(problem)] += 1
             return None, ""
         return content, hashlib.sha256(content).hexdigest()
 
     def _opened(self, content: bytes) -> Image.Image | None:
         picture = open_picture(content)
         if picture.image is None:
-            self.counts[f"no picture: {picture.problem}"] += 1
+            self.counts[_NONE + str(picture.problem)] += 1
         return picture.image
 
     def _note(self, block: VisualBlock, row: int, key: str, parts: int) -> None:
@@ -239,6 +242,18 @@ class PictureReader:
         # The same bytes are the same picture, in other batches and processes too.
         block.pictures[row] = int(key[:15], 16)
         self.counts["pictures"] += 1
+
+    def summary(self) -> str | None:
+        """How many readings of posts found no picture, and why; None where every one did."""
+        reasons = Counter(
+            {key.removeprefix(_NONE): count for key, count in self.counts.items() if key.startswith(_NONE)}
+        )
+        missing = sum(reasons.values())
+        if not missing:
+            return None
+        named = "; ".join(f"{reason or 'none given'} ({count})" for reason, count in reasons.most_common(5))
+        more = f"; {len(reasons) - 5} other reasons" if len(reasons) > 5 else ""
+        return f"{missing} of {missing + self.counts['pictures']} posts read had no picture: {named}{more}."
 
     def boxes(self, post: Post, key: str, draw: tuple[int, int] | None = None) -> list[Box]:
         """The parts of a post's picture, as many as there are and the model wants.

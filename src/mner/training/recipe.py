@@ -130,6 +130,7 @@ class TrainingSection(Section):
         evaluate_from: First epoch after which the validation posts are scored.
         patience: Stop after so many evaluations without a better one; never where None.
         gradient_checkpointing: Compute activations again instead of keeping them.
+        kept_features: Folder in which the vectors of a frozen vision tower are kept for other runs.
     """
 
     seed: int = 1
@@ -149,6 +150,7 @@ class TrainingSection(Section):
     evaluate_from: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] | None = None
     gradient_checkpointing: bool = False
+    kept_features: str | None = None
 
 
 class Recipe(Section):
