@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
+from PIL import Image
 
 from mner.encoding.subwords import SubwordTable
 from mner.errors import RecipeError, UsageError
 from mner.models import Sources, model_named
 from mner.models.mmavk import Mmavk
 from mner.nn import backbones
-from mner.posts import Knowledge, Post
+from mner.posts import Knowledge, Post, Region
 from mner.pretrained import DEFAULT
 from mner.training.recipe import check_recipe
-from tests.contract.tiny import LABELS, LONG_POST, POSTS, tiny
+from tests.contract.tiny import LABELS, LONG_POST, POSTS, tiny, tiny_vision_config
 
 WORDS = ["Ada", "reads", "in", "Port"]
 
@@ -264,3 +267,55 @@ def test_a_model_without_a_text_encoder_is_refused():
         Mmavk(Mmavk.config_class(labels=list(LABELS)))
     with pytest.raises(RecipeError, match=r"model\.fusion"):
         check_recipe({"model": {"name": "mmavk", "fusion": "sum"}})
+
+
+def picture(colour):
+    """A plain picture as the bytes of a file."""
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def with_tower(**options):
+    return mmavk(fusion="visual-prefix", vision_config=tiny_vision_config(), prompt_width=20, **options)
+
+
+def test_a_visual_prefix_sees_the_picture_and_reads_no_knowledge():
+    recognizer = with_tower()
+    red, blue = (Post.from_words(WORDS, image=picture(colour)) for colour in ("red", "blue"))
+    told = red.with_fields(knowledge=(Knowledge("auxiliary", "a port"),))
+    said = emissions(recognizer, [red, blue, told])
+    assert not torch.allclose(said[0], said[1], atol=1e-4)
+    torch.testing.assert_close(said[0], said[2], atol=1e-6, rtol=1e-5)
+
+
+def test_a_visual_prefix_of_nothing_is_the_text_encoder():
+    recognizer, text_only = with_tower(), mmavk(fusion="text-only")
+    own = text_only.model.state_dict()
+    text_only.model.load_state_dict({k: v for k, v in recognizer.model.state_dict().items() if k in own})
+    bare = [one.with_fields(image=None) for one in (*POSTS, LONG_POST)]
+    torch.testing.assert_close(emissions(recognizer, bare), emissions(text_only, bare), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("switch", [{"regions": 0}, {"prompt_length": 2}, {"picture_size": 16}], ids=str)
+def test_every_number_of_the_visual_prefix_has_an_effect(switch):
+    box = Region(0.0, 0.0, 0.5, 0.5)
+    post_with_regions = Post.from_words(
+        WORDS, image=picture("red"), knowledge=(Knowledge("regions", regions=(box,)),)
+    )
+    reference, changed = with_tower(), with_tower(**switch)
+    own, other = reference.model.state_dict(), changed.model.state_dict()
+    if all(own[key].shape == other[key].shape for key in own):
+        changed.model.load_state_dict(own)
+        said = [emissions(one, [post_with_regions]) for one in (reference, changed)]
+        assert not torch.allclose(*said, atol=1e-6)
+
+
+def test_a_tower_and_a_visual_prefix_go_together():
+    options = {"labels": list(LABELS), "fusion": "visual-prefix"}
+    with pytest.raises(UsageError, match="vision_backbone"):
+        Mmavk.from_sources(options, Sources(backbone=DEFAULT))
+    with pytest.raises(UsageError, match="no vision_backbone"):
+        Mmavk.from_sources({"labels": list(LABELS)}, Sources(backbone=DEFAULT, vision_backbone="scratch"))
+    model = Mmavk.from_sources(options, Sources(backbone=DEFAULT, vision_backbone="scratch"))
+    assert model.inputs.picture is not None

@@ -34,6 +34,8 @@ Departures
     the paper, else a caption, the alternative text, or the text in the picture.
   * ``pooling = "attention"``, which is ours, lets each word read the knowledge for itself instead of
     eq. 8's one vector.
+  * "T+I" of table 4 is not described further: here the pooled vectors of the picture and its regions become
+    a prefix of keys and values in every layer, as in the system it is taken from, without weights or gates.
 """
 
 from __future__ import annotations
@@ -47,13 +49,16 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from mner.encoding import Batch, Inputs
+from mner.encoding import Batch, Inputs, PictureInputs
 from mner.errors import UsageError
 from mner.models.base import MnerConfig, MnerModel, Output, Sources, TagDecoder, WordReader
 from mner.models.registry import register
-from mner.nn import backbones
+from mner.nn import backbones, vision
+from mner.nn.attention import PREFIXED, encode_with_prefix, exchange_attention
 from mner.nn.cross_attention import CrossAttention
+from mner.nn.prefix import PrefixProjection
 from mner.nn.texts import encode_texts
+from mner.pretrained import DEFAULT
 
 KNOWLEDGE = "auxiliary"
 """The name under which the knowledge stands in a batch, whatever kind it is."""
@@ -69,7 +74,8 @@ class MmavkConfig(MnerConfig):
             alternative text.
         knowledge_length: Most sub-words of the knowledge.
         fusion: How knowledge meets the text (the fusion study, table 4): ``word-level`` is the paper's own,
-            ``concatenation`` writes it behind the text, ``text-only`` does without.
+            ``concatenation`` writes it behind the text ("Con."), ``text-only`` does without ("T-only"), and
+            ``visual-prefix`` sees the picture instead of reading about it ("T+I").
         pooling: ``vector`` pools the knowledge to h_aux; ``attention`` lets each word read it for itself.
         attention_heads: Heads of that attention.
         literal: Eq. 9 alone, without a nonlinearity and dropout behind it.
@@ -77,23 +83,37 @@ class MmavkConfig(MnerConfig):
             ``soft`` 0 below the threshold and the relevance above.
         threshold: Knowledge of pictures less relevant than this is not read.
         threshold_quantile: Take this quantile of the training posts' relevance as threshold.
+        vision_config: Configuration of the vision tower, for the visual prefix.
+        regions: Regions of the picture besides the whole, for the visual prefix.
+        picture_size: Side in pixels to which the picture and each region are resized; the tower's own where
+            None.
+        prompt_length: Positions of the prefix that the picture and each region become.
+        prompt_width: Width of the hidden layer that makes them.
     """
 
     model_type = "mner-mmavk"
     sub_configs_defaults = {  # noqa: RUF012
-        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert", optional=True)
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert", optional=True),
+        "vision_config": SubConfigSpec(
+            config_class=AutoConfig, model_type="clip_vision_model", optional=True
+        ),
     }
 
     text_config: dict | PreTrainedConfig | None = None
     knowledge_kinds: list[str] | tuple[str, ...] = ("auxiliary", "caption", "alt", "ocr")
     knowledge_length: int = 128
-    fusion: Literal["word-level", "concatenation", "text-only"] = "word-level"
+    fusion: Literal["word-level", "concatenation", "text-only", "visual-prefix"] = "word-level"
     pooling: Literal["vector", "attention"] = "vector"
     attention_heads: int = 4
     literal: bool = False
     filter: Literal["none", "hard", "soft"] = "hard"
     threshold: float = 0.35
     threshold_quantile: float | None = None
+    vision_config: dict | PreTrainedConfig | None = None
+    regions: int = 3
+    picture_size: int | None = None
+    prompt_length: int = 4
+    prompt_width: int = 800
 
 
 @register("mmavk", summary="knowledge from the picture fused with every word", source="Wang et al. 2025")
@@ -117,6 +137,20 @@ class Mmavk(MnerModel):
             self.auxiliary = nn.Linear(width, width)
             self.fusion = nn.Linear(2 * width, width)
             self.dropout = nn.Dropout(config.dropout)
+        if config.fusion == "visual-prefix":
+            if not isinstance(config.vision_config, PreTrainedConfig):
+                raise UsageError(
+                    "A visual prefix is made from what a vision tower sees.",
+                    expected="vision_backbone: a folder or hub name of a CLIP-like model, or 'scratch'",
+                )
+            exchange_attention(self.text_encoder, PREFIXED)
+            self.vision_encoder = vision.build_tower(config.vision_config)
+            self.prefix_projection = PrefixProjection(
+                vision.width_of(config.vision_config),
+                config.prompt_width,
+                config.prompt_length,
+                config.text_config,
+            )
         self.decoder = TagDecoder(width, config.tags, config.scheme, crf=True)
         self.post_init()
 
@@ -126,6 +160,10 @@ class Mmavk(MnerModel):
         config = self.config
         if config.fusion == "text-only":
             return Inputs(subwords=True, shapes=config.word_shape)
+        if config.fusion == "visual-prefix":
+            size = config.picture_size or vision.image_size_of(config.vision_config)
+            picture = PictureInputs("regions", config.regions, size, features=True)
+            return Inputs(subwords=True, shapes=config.word_shape, picture=picture)
         return Inputs(
             subwords=True,
             shapes=config.word_shape,
@@ -138,6 +176,11 @@ class Mmavk(MnerModel):
     @classmethod
     def from_sources(cls, options: dict[str, Any], sources: Sources) -> Self:
         """A new model with a pre-trained encoder, its threshold read from the training posts if asked to."""
+        if sources.vision_backbone is not None and options.get("fusion") != "visual-prefix":
+            raise UsageError(
+                "MMAVK reads what is said about a picture, and sees it with a visual prefix alone.",
+                expected="no vision_backbone, or fusion = 'visual-prefix'",
+            )
         quantile = options.get("threshold_quantile")
         if quantile is not None:
             if not sources.relevance:
@@ -148,6 +191,13 @@ class Mmavk(MnerModel):
                 )
             options = {**options, "threshold": float(np.quantile(sources.relevance, quantile))}
         return super().from_sources(options, sources)
+
+    @classmethod
+    def config_from(cls, sources: Sources) -> dict[str, Any]:
+        """The configurations of the text encoder and, where there is one, of the vision tower."""
+        if sources.vision_backbone is not None:
+            return super().config_from(sources)
+        return {"text_config": backbones.load_config(sources.backbone or DEFAULT)}
 
     def weigh(self, batch: Batch) -> Tensor:
         """What each post's knowledge weighs (B,): 0 where there is none or it is not relevant enough."""
@@ -172,6 +222,21 @@ class Mmavk(MnerModel):
         encoded = self.text_encoder(input_ids=batch.input_ids, attention_mask=attended)
         return self.reader(encoded.last_hidden_state, batch)
 
+    def see(self, batch: Batch) -> Tensor:
+        """The states of the words (B, W, d) with the picture as a prefix in every layer, "T+I" of table 4."""
+        assert batch.visual is not None
+        assert batch.post_of_row is not None
+        block, config = batch.visual, self.config
+        if block.features is not None:
+            parts = block.features.to(self.prefix_projection.shared.weight.dtype)  # (B, c, d_v)
+        else:
+            assert block.pixels is not None
+            parts = vision.pooled_parts(self.vision_encoder, block.pixels, block.mask)
+        weights = parts.new_ones(len(parts), config.text_config.num_hidden_layers, parts.shape[1])
+        prefix = self.prefix_projection(parts, weights, block.mask, batch.post_of_row)
+        states = encode_with_prefix(self.text_encoder, batch.input_ids, batch.attention_mask, prefix)
+        return self.reader(states, batch)
+
     def fuse(self, words: Tensor, batch: Batch, weight: Tensor, exposed: dict[str, Tensor] | None) -> Tensor:
         """The words with the knowledge fused into each of them (B, W, d)."""
         block = batch.knowledge[KNOWLEDGE]
@@ -193,10 +258,13 @@ class Mmavk(MnerModel):
     def forward(self, batch: Batch, expose: bool = False) -> Output:
         """Read a batch; see `MnerModel.forward`.
 
-        Exposes ``relevance_weight`` (B,), and with attention ``knowledge_attention`` (B, W, k).
+        Exposes ``relevance_weight`` (B,) where knowledge is read, and with attention
+        ``knowledge_attention`` (B, W, k).
         """
         if self.config.fusion == "text-only":
             return self.decoder(self.read(batch, None), batch)
+        if self.config.fusion == "visual-prefix":
+            return self.decoder(self.see(batch), batch)
         exposed: dict[str, Tensor] | None = {} if expose else None
         weight = self.weigh(batch)
         words = self.read(batch, weight)
