@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def test_entities_stand_in_order_do_not_overlap_and_are_what_the_text_says(recog
     for post, entities in zip([*POSTS, LONG_POST], predicted, strict=True):
         borders = [entity.start for entity in entities]
         assert borders == sorted(borders)
-        assert all(a.end <= b.start for a, b in zip(entities, entities[1:], strict=False))
+        assert all(a.end <= b.start for a, b in itertools.pairwise(entities))
         assert all(post.text[e.start : e.end] == e.text for e in entities)
 
 

@@ -14,7 +14,12 @@ from mner.encoding import subwords
 from mner.encoding.subwords import SubwordTable
 from tests.contract.tiny import tiny_tokenizer
 
-CORPUS = ["Ada Lindqvist reads in Port Ellery", "no names here today", "Kestrel Books opens late", "the the"] * 5
+CORPUS = [
+    "Ada Lindqvist reads in Port Ellery",
+    "no names here today",
+    "Kestrel Books opens late",
+    "the the",
+] * 5
 
 
 def byte_level():
@@ -40,7 +45,9 @@ def metaspace():
     tokenizer = Tokenizer(Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    trainer = UnigramTrainer(vocab_size=90, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>")
+    trainer = UnigramTrainer(
+        vocab_size=90, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], unk_token="<unk>"
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -96,8 +103,26 @@ def test_the_embedded_tokenizer_agrees_with_itself():
     from mner.nn.backbones import load_tokenizer
 
     tokenizer = load_tokenizer("default")
-    words = "RT @ KawhiLeonard : Ünïcödé 🎉 don't U.S.A. ❤️ \ufe0f http://t.co/abc 12:30".split()
+    words = [
+        "RT",
+        "@",
+        "KawhiLeonard",
+        ":",
+        "Ünïcödé",
+        "🎉",
+        "don't",
+        "U.S.A.",
+        "❤️",
+        "️",
+        "http://t.co/abc",
+        "12:30",
+    ]
     whole = tokenizer(words, is_split_into_words=True)
     table = SubwordTable(tokenizer)
-    flat = [index for ids, word in zip(table.lookup(words), words, strict=True) for index in ids if not table.vanishes(word)]
+    flat = [
+        index
+        for ids, word in zip(table.lookup(words), words, strict=True)
+        for index in ids
+        if not table.vanishes(word)
+    ]
     assert [*table.prefix, *flat, *table.suffix] == whole["input_ids"]

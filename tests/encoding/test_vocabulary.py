@@ -48,7 +48,12 @@ def test_vectors_are_read_as_glove_and_word2vec_write_them(tmp_path, header):
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("a 1 2 3\nb 1 2\n", "line 2"), ("a 1 2\nb 1 x\n", "line 2"), ("a 1 nan\n", "line 1"), ("word\n", "line 1")],
+    [
+        ("a 1 2 3\nb 1 2\n", "line 2"),
+        ("a 1 2\nb 1 x\n", "line 2"),
+        ("a 1 nan\n", "line 1"),
+        ("word\n", "line 1"),
+    ],
 )
 def test_a_line_that_does_not_fit_is_named(tmp_path, text, line):
     path = tmp_path / "vectors.txt"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,9 @@ from mner.errors import UsageError
 
 CASES = st.integers(4, 20).flatmap(
     lambda capacity: st.tuples(
-        st.lists(st.integers(1, min(6, capacity)), max_size=60), st.just(capacity), st.integers(0, capacity - 1)
+        st.lists(st.integers(1, min(6, capacity)), max_size=60),
+        st.just(capacity),
+        st.integers(0, capacity - 1),
     )
 )
 
@@ -24,7 +28,7 @@ def test_windows_cover_every_word_within_capacity(case):
     for start, end in windows:
         assert start < end
         assert sum(lengths[start:end]) <= capacity
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         assert before.start < after.start
         assert before.end < after.end
         shared = sum(lengths[after.start : before.end])

@@ -142,6 +142,11 @@ class PostEncoder:
             # They are the same in every batch.
             self._label_words = encode_label_words(inputs.label_words, self.labels, self.subwords)
 
+    def forget(self) -> None:
+        """Forget what words became in the tokenizer; it is found out again when they come back."""
+        if self.subwords is not None:
+            self.subwords.forget()
+
     def lengths(self, posts: Sequence[Post]) -> list[int]:
         """The length of each post as far as computing it goes: in sub-words, or else in words."""
         if self.subwords is None or not self.inputs.subwords:

@@ -69,6 +69,10 @@ class SubwordTable:
         for word, ids in zip(new, encoded, strict=True):
             self._known[word] = tuple(ids[: self.longest_word])
 
+    def forget(self) -> None:
+        """Forget all words."""
+        self._known.clear()
+
     def lookup(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The sub-words of each word, at least one each."""
         known = self._known
