@@ -139,7 +139,7 @@ def _find_words(text: str) -> Offsets:
 
 
 _LONGEST_PIECE = 64
-_find_words_of_piece = lru_cache(maxsize=50_000)(_find_words)
+_find_words_of_piece = lru_cache(maxsize=20_000)(_find_words)
 
 
 @dataclass(frozen=True, slots=True)

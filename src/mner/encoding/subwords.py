@@ -15,7 +15,7 @@ from mner.errors import BackboneError
 
 # A word of more sub-words is cut: its first one stands for it, and no name is that long.
 LONGEST_WORD = 64
-REMEMBERED_WORDS = 50_000
+REMEMBERED_WORDS = 20_000
 
 
 class SubwordTable:

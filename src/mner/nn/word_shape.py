@@ -25,7 +25,7 @@ _ADDRESS = regex.compile(r"(?:https?://|www\.)\S+", regex.IGNORECASE)
 _PUNCTUATION = regex.compile(r"\p{P}+")
 
 
-@functools.lru_cache(maxsize=65_536)
+@functools.lru_cache(maxsize=20_000)
 def _own_shape(word: str) -> tuple[int, int, int]:
     letters = [character for character in word if character.isalpha()]
     upper = sum(character.isupper() for character in letters)
