@@ -10,6 +10,7 @@ import inspect
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -85,7 +86,7 @@ def load_weights(module: PreTrainedModel, name: str) -> None:
     try:
         with quiet_loading():
             source = AutoModel.from_pretrained(locate(name), dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _loading(name, "its weights", error) from error
     tensors = source.state_dict()
     wanted = module.state_dict()
