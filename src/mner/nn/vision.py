@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, CLIPVisionConfig, PreTrainedConfig, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
@@ -109,7 +110,7 @@ def load_tower_weights(module: PreTrainedModel, name: str) -> None:
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unreadable(name, "its weights", error) from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -356,9 +357,9 @@ class KeptTower:
 
     def revision(self) -> str:
         """A digest of the weights, their type and device; computed anew when a weight was changed."""
-        tensors = self.module.state_dict()
+        tensors = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
         # In-place changes, an optimizer's among them, count a tensor's version up.
-        seen = tuple((name, id(value), value.data_ptr(), _version(value)) for name, value in tensors.items())
+        seen = tuple((id(value), value.data_ptr(), _version(value)) for value in tensors.values())
         if seen != self._seen:
             whole = hashlib.sha256()
             for name, value in tensors.items():
