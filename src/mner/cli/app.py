@@ -99,4 +99,5 @@ def _add_commands() -> None:
     import mner.cli.demo
     import mner.cli.knowledge
     import mner.cli.predicting
+    import mner.cli.probe
     import mner.cli.training  # noqa: F401

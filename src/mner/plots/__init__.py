@@ -1,0 +1,1 @@
+"""Pictures of results and of what models attend to; matplotlib is imported where it is used."""
