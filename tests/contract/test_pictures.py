@@ -12,13 +12,16 @@ from mner.models import registered
 from mner.posts import Post
 
 from .test_contract import scores_of
-from .tiny import LONG_POST, POSTS, tiny, tiny_picture
+from .tiny import LONG_POST, POSTS, tiny, tiny_picture, tiny_vision_config
 
 SEEING = sorted(
     name
     for name, entry in registered().items()
     if "vision_config" in {field.name for field in dataclasses.fields(entry.model.config_class)}
 )
+
+# Models that see pictures in one of their forms alone.
+FORMS = {"mmavk": {"fusion": "visual-prefix", "vision_config": tiny_vision_config(), "prompt_width": 20}}
 
 BARE = POSTS[0].with_fields(image=None, knowledge=())
 BROKEN = POSTS[0].with_fields(image=tiny_picture(1)[:-60])
@@ -27,7 +30,7 @@ BROKEN = POSTS[0].with_fields(image=tiny_picture(1)[:-60])
 @pytest.fixture(params=SEEING)
 def seeing(request):
     """Each model that sees pictures, tiny, away from any special start, in evaluation mode."""
-    recognizer = tiny(request.param)
+    recognizer = tiny(request.param, **FORMS.get(request.param, {}))
     torch.manual_seed(7)
     with torch.no_grad():
         for name, parameter in sorted(recognizer.model.named_parameters()):
