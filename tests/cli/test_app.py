@@ -17,6 +17,8 @@ from mner.errors import DataError, MissingExtraError, RecipeError
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """`run`, over commands that fail in every way a command can."""
+    # The real commands register themselves when they are first imported, which must not be now.
+    frame._add_commands()
     program = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
     @program.command()
