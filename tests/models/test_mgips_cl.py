@@ -19,7 +19,7 @@ from transformers import (
 
 from mner.errors import BackboneError, UsageError
 from mner.models import Sources, model_named
-from mner.models.mgips_cl import CropEmbedding, MgipsCl, MgipsClConfig, MultiGranularityExcavator
+from mner.models.mgips_cl import MgipsCl, MgipsClConfig, MultiGranularityExcavator
 from mner.nn import backbones, vision
 from mner.posts import Post
 from mner.recognizer import Recognizer
@@ -37,7 +37,7 @@ from tests.contract.tiny import (
 from tests.models.slow_mgips_cl import slow_model
 
 WITH, WITHOUT = POSTS[0], POSTS[1]
-TWO_WINDOWS = Post.from_words(LONG_POST.words[:17], tags=LONG_POST.tags[:17])
+TWO_WINDOWS = Post.from_words(LONG_POST.words[:24], tags=LONG_POST.tags[:24])
 
 
 def built(**options):
@@ -98,6 +98,7 @@ def test_eq_5_to_17_equal_slow_loops(case):
     recognizer = built(**{**wide, **options})
     posts = posts()
     states, losses, output, batch = slow_model(recognizer, posts)
+    assert (len(batch.post_of_row) > len(posts)) == (case == "windows")
     model = recognizer.model
     read = []
     handle = model.reader.register_forward_pre_hook(lambda _, given: read.append(given[0]))
@@ -163,32 +164,6 @@ def test_padding_of_both_sides_changes_nothing():
 # ---------------------------------------------------------------- crops
 
 
-def test_three_crops_are_forty_eight_patches_and_one_class_token():
-    config = CLIPVisionConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, patch_size=32
-    )
-    torch.manual_seed(0)
-    tower = vision.build_tower(config).eval()
-    embedding = CropEmbedding(16, 3)
-    mask = torch.tensor([[True] * 3, [True, False, False]])
-    pixels = torch.randn(2, 3, 3, 128, 128)
-    with torch.no_grad():
-        tokens, token_mask = embedding(tower, pixels, mask)
-        assert tokens.shape == (2, 49, 16)
-        assert token_mask.sum(1).tolist() == [49, 17]
-        # The tower's 7 x 7 grid of positions, made 4 x 4 as the tower's own model does it.
-        table = tower.embeddings.position_embedding.weight
-        grid = table[1:].T.reshape(1, 16, 7, 7)
-        grid = torch.nn.functional.interpolate(grid, size=(4, 4), mode="bicubic", align_corners=False)
-        places = grid[0].flatten(1).T
-        for crop in range(3):
-            patches = tower.embeddings.patch_embedding(pixels[0, crop][None])[0].flatten(1).T
-            expected = tower.pre_layrnorm(patches + places + embedding.number.weight[crop])
-            torch.testing.assert_close(tokens[0, 1 + 16 * crop : 17 + 16 * crop], expected)
-        first = tower.pre_layrnorm(tower.embeddings.class_embedding + table[0])
-        torch.testing.assert_close(tokens[:, 0], first.expand(2, -1))
-
-
 def test_a_crop_that_is_not_there_is_not_seen():
     recognizer = built()
     batch = recognizer.encode([WITH])
@@ -201,7 +176,10 @@ def test_a_crop_that_is_not_there_is_not_seen():
         assert (recognizer.model(batch).emissions - before).abs().max() > 1e-5
 
 
-def test_crops_that_do_not_fit_the_patches_are_refused_with_the_nearest_that_do():
+def test_crops_are_128_pixels_unless_the_towers_own_pictures_are_smaller():
+    for size, expected in ((224, 128), (32, 32)):
+        config = tiny_vision_config(image_size=size)
+        assert tiny("mgips-cl", vision_config=config, crop_size=None).model.inputs.picture.size == expected
     with pytest.raises(UsageError, match="The nearest is 128"):
         tiny("mgips-cl", crop_size=130)
 

@@ -63,7 +63,7 @@ import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig
 from transformers import initialization as init
 from transformers.configuration_utils import SubConfigSpec
 
@@ -73,9 +73,12 @@ from mner.models.base import MnerConfig, MnerModel, Output, TagDecoder, WordRead
 from mner.models.registry import register
 from mner.nn import backbones, contrastive, vision
 from mner.nn.anatomy import anatomy_of
+from mner.nn.crops import CropEmbedding, crop_size
 from mner.nn.cross_attention import CrossAttention
 from mner.nn.mutual_attention import KeyValueMap, MutualAttention
-from mner.nn.words import gather_words
+from mner.nn.words import gather_words, mean_over_windows
+
+PAPERS_CROP_SIZE = 128
 
 
 @strict
@@ -86,7 +89,8 @@ class MgipsClConfig(MnerConfig):
         text_config: Configuration of the text encoder.
         vision_config: Configuration of the vision tower.
         crops: Crops of the picture.
-        crop_size: Side of a crop in pixels; a multiple of the tower's patch.
+        crop_size: Side of a crop in pixels, a multiple of the tower's patch. Where None, the paper's 128, or
+            the side of the pictures that the tower was trained with if that is less, in whole patches.
         lag: Mutual attention reads the other side's keys and values of one layer earlier.
         interweave: Whether text and picture are interwoven and the gate chooses between before and after
             (MGI); without, the decoder reads the text encoder ("w/o MGI").
@@ -114,7 +118,7 @@ class MgipsClConfig(MnerConfig):
     text_config: dict | PreTrainedConfig | None = None
     vision_config: dict | PreTrainedConfig | None = None
     crops: int = 3
-    crop_size: int = 128
+    crop_size: int | None = None
     lag: bool = False
     interweave: bool = True
     interweave_encoders: int = 1
@@ -145,39 +149,6 @@ class MgipsClConfig(MnerConfig):
                 )
         if self.temperature <= 0:
             raise UsageError("A temperature is positive.", expected="above 0", got=str(self.temperature))
-
-
-class CropEmbedding(nn.Module):
-    """What the tower's first layer sees of a picture's crops (section 3.1.2).
-
-    Args:
-        width: The tower's width d_v.
-        crops: Number of crops.
-    """
-
-    def __init__(self, width: int, crops: int) -> None:
-        super().__init__()
-        self.number = nn.Embedding(crops, width)
-
-    def forward(self, tower: PreTrainedModel, pixels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Crops to tokens.
-
-        Args:
-            tower: The tower.
-            pixels: (Q, c, 3, s, s).
-            mask: (Q, c) true at crops that are there; the first is.
-
-        Returns:
-            (Q, m, d_v) and their mask (Q, m): one class token, if the tower has any, then each
-            crop's patches row by row.
-        """
-        crops, classes = pixels.shape[1], int(vision.has_class_token(tower.config))
-        patches = vision.token_count(tower.config, pixels.shape[-1]) - classes
-        numbers = self.number.weight[:, None].expand(-1, patches, -1)
-        addition = F.pad(numbers, (0, 0, classes, 0)).repeat(len(pixels), 1, 1)
-        tokens = vision.embedded(tower, pixels.flatten(0, 1), addition).unflatten(0, (-1, crops))
-        joined = torch.cat((tokens[:, 0, :classes], tokens[:, :, classes:].flatten(1, 2)), 1)
-        return joined, torch.cat((mask[:, :classes], mask.repeat_interleave(patches, 1)), 1)
 
 
 class MultiGranularityExcavator(nn.Module):
@@ -324,14 +295,7 @@ class MgipsCl(MnerModel):
             raise UsageError("The model's configuration has no text_config.")
         if not isinstance(config.vision_config, PreTrainedConfig):
             raise UsageError("The model's configuration has no vision_config.")
-        patch = vision.patch_of(config.vision_config)
-        if config.crop_size % patch or config.crop_size < patch:
-            raise UsageError(
-                "Crops of that size cannot be cut into the tower's patches.",
-                expected=f"crop_size: a multiple of {patch}",
-                got=str(config.crop_size),
-                hint=f"The nearest is {max(round(config.crop_size / patch), 1) * patch}.",
-            )
+        self.crop_size = crop_size(config.vision_config, PAPERS_CROP_SIZE, config.crop_size)
         width, picture_width = backbones.width_of(config.text_config), vision.width_of(config.vision_config)
         heads: int = config.text_config.num_attention_heads
         self.text_encoder = backbones.build_encoder(config.text_config)
@@ -361,7 +325,7 @@ class MgipsCl(MnerModel):
     def inputs(self) -> Inputs:
         """Sub-words and shapes, and crops of the picture."""
         config = self.config
-        picture = PictureInputs("crops", config.crops, config.crop_size)
+        picture = PictureInputs("crops", config.crops, self.crop_size)
         return Inputs(subwords=True, shapes=config.word_shape, picture=picture)
 
     @torch.no_grad()
@@ -485,12 +449,13 @@ class MgipsCl(MnerModel):
         config = self.config
         assert self.similarity is not None
         assert batch.visual is not None
+        assert batch.visual.pictures is not None
         assert batch.attention_mask is not None
         assert batch.post_of_row is not None
         owners = batch.post_of_row
-        texts = _mean_of_posts(_mean(read.text, batch.attention_mask.bool()), owners, batch.posts)
-        pictures = _mean_of_posts(_mean(read.picture, read.picture_mask), owners[read.rows], batch.posts)
-        numbers = _picture_numbers(batch.visual)
+        texts = mean_over_windows(_mean(read.text, batch.attention_mask.bool()), owners, batch.posts)
+        pictures = mean_over_windows(_mean(read.picture, read.picture_mask), owners[read.rows], batch.posts)
+        numbers = torch.where(batch.visual.mask.any(1), batch.visual.pictures, -1)
         # Eq. 14
         gather = self.training and output.loss is not None
         similarities, offset = self.similarity(texts, pictures, gather)
@@ -501,27 +466,23 @@ class MgipsCl(MnerModel):
         choice = candidates if config.own_picture else contrastive.candidate_pictures(numbers, own, False)
         # Eq. 15
         positives = contrastive.most_similar(similarities, choice, config.positives)
+        share_losses = contrastive.positive_share_losses
         if output.loss is not None:
             if config.implicit_contrast:
                 # Eq. 16
-                losses = contrastive.positive_share_losses(
-                    similarities, choice, positives, config.temperature
-                )
+                losses = share_losses(similarities, choice, positives, config.temperature)
                 count = positives.any(1).sum()
                 output.losses["implicit_contrast"] = contrastive.mean_over_processes(losses.sum(), count)
                 output.losses["texts_with_choice"] = (choice.sum(1) > config.positives).sum()
             if config.contrast:
                 # Eq. 17
                 itself = F.one_hot(own, len(numbers)).bool() & candidates
-                losses = contrastive.positive_share_losses(
-                    similarities, candidates, itself, config.temperature
-                )
+                losses = share_losses(similarities, candidates, itself, config.temperature)
                 count = itself.any(1).sum()
                 output.losses["contrast"] = contrastive.mean_over_processes(losses.sum(), count)
             # Eq. 19
             for name in ("implicit_contrast", "contrast"):
-                if name in output.losses:
-                    output.loss = output.loss + output.losses[name]
+                output.loss = output.loss + output.losses.get(name, 0.0)
         if expose:
             local = slice(offset, offset + batch.posts)
             there = numbers[local] >= 0
@@ -536,17 +497,3 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
     # (R, k, d) to (R, d): the mean over the positions that are there.
     there = mask.unsqueeze(-1).to(states.dtype)
     return (states * there).sum(1) / there.sum(1).clamp(min=1)
-
-
-def _mean_of_posts(vectors: Tensor, owners: Tensor, posts: int) -> Tensor:
-    # (R, d) to (B, d): the mean over each post's windows, 0 where it has none.
-    windows = torch.bincount(owners, minlength=posts).clamp(min=1).to(vectors.dtype)
-    return vectors.new_zeros(posts, vectors.shape[-1]).index_add(0, owners, vectors) / windows.unsqueeze(-1)
-
-
-def _picture_numbers(visual: VisualBlock) -> Tensor:
-    # (B,) the same for the same picture, -1 for none.
-    numbers = visual.pictures
-    if numbers is None:
-        numbers = torch.arange(len(visual.mask), device=visual.mask.device)
-    return torch.where(visual.mask.any(1), numbers, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -18,3 +19,19 @@ def gather_words(states: Tensor, rows: Tensor, columns: Tensor, mask: Tensor) ->
         (B, W, d), zero at padding.
     """
     return states[rows, columns] * mask.unsqueeze(-1).to(states.dtype)
+
+
+def mean_over_windows(vectors: Tensor, posts_of_rows: Tensor, posts: int) -> Tensor:
+    """One vector a post of one vector a window.
+
+    Args:
+        vectors: (R, d).
+        posts_of_rows: (R,) the post to which each window belongs.
+        posts: Number B of posts.
+
+    Returns:
+        (B, d), zero for posts without a window.
+    """
+    windows = torch.bincount(posts_of_rows, minlength=posts).clamp(min=1).to(vectors.dtype)
+    total = vectors.new_zeros(posts, vectors.shape[-1]).index_add(0, posts_of_rows, vectors)
+    return total / windows.unsqueeze(-1)
