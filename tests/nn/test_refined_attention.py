@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mner.nn.refined_attention import Refinement, SaliencyGate, Side, refined_attention, saliency, word_saliency
+from mner.nn.refined_attention import (
+    Refinement,
+    SaliencyGate,
+    Side,
+    refined_attention,
+    saliency,
+    word_saliency,
+)
 
 TEXT, IMAGE, HEADS, WIDTH, WORDS = 7, 4, 3, 8, 5
 
@@ -72,8 +79,7 @@ def slow(case: Case, image: bool = True, text: bool = True, windows: Tensor | No
                     continue
                 scores = query[there] @ case.label_keys[head].T / root  # (tokens, words)
                 shares = scores.exp() / scores.exp().sum(0)
-                for token, share in zip(there, shares.mean(1), strict=True):
-                    salient[token] = share
+                salient.update(zip(there, shares.mean(1), strict=True))
             logits = torch.zeros(tokens, tokens, dtype=query.dtype)
             for i in range(tokens):
                 for j in range(tokens):
@@ -94,9 +100,7 @@ def slow(case: Case, image: bool = True, text: bool = True, windows: Tensor | No
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)], ids=["float64", "float32"]
 )
-@pytest.mark.parametrize(
-    ("image", "text"), [(True, True), (True, False), (False, True), (False, False)]
-)
+@pytest.mark.parametrize(("image", "text"), [(True, True), (True, False), (False, True), (False, False)])
 def test_equations_3_4_and_6(image: bool, text: bool, dtype: torch.dtype, tolerance: float) -> None:
     case = Case(dtype)
     torch.testing.assert_close(
@@ -148,9 +152,7 @@ def test_saliency_differs_between_tokens_sums_to_one_and_ignores_padding() -> No
     assert salient[1, :, 4:].abs().max() == 0
     alone = saliency(case.query[1:2, :, :4], case.label_keys, case.present[1:2, :4], WIDTH**-0.5)
     torch.testing.assert_close(salient[1:2, :, :4], alone)
-    absent = saliency(
-        case.query[:, :, TEXT:], case.label_keys, case.present[:, TEXT:], WIDTH**-0.5
-    )
+    absent = saliency(case.query[:, :, TEXT:], case.label_keys, case.present[:, TEXT:], WIDTH**-0.5)
     assert absent[2].abs().max() == 0
 
 

@@ -55,6 +55,7 @@ from mner.models.base import MnerConfig, MnerModel, Output, Sources, SpanDecoder
 from mner.models.registry import register
 from mner.nn import backbones, vision
 from mner.nn.anatomy import Anatomy, anatomy_of, sliding_window
+from mner.nn.attention import exchange_attention
 from mner.nn.refined_attention import REFINED, Refinement, SaliencyGate, Side
 from mner.nn.words import gather_words
 from mner.pretrained import DEFAULT
@@ -84,7 +85,9 @@ class CatMnerConfig(MnerConfig):
     model_type = "mner-cat-mner"
     sub_configs_defaults = {  # noqa: RUF012
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="bert", optional=True),
-        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="clip_vision_model", optional=True),
+        "vision_config": SubConfigSpec(
+            config_class=AutoConfig, model_type="clip_vision_model", optional=True
+        ),
     }
 
     text_config: dict | PreTrainedConfig | None = None
@@ -156,14 +159,14 @@ class LayerRefinement(nn.Module):
         """How one side is refined, given the states (R, k, d) that its tokens bring to the attention."""
         if name not in self.gate:
             return None
-        if self.scale_unit is None:
-            scale = states.new_ones(self.heads)
-        else:
-            scale = self.scale_unit * self.scale[name]
+        literal = self.scale_unit is None
+        scale = states.new_ones(self.heads) if literal else self.scale_unit * self.scale[name]
         return Side(self.gate[name](states), scale)
 
 
-@register("cat-mner", summary="words and picture cells, attention refined by label words", source="Wang et al. 2022")
+@register(
+    "cat-mner", summary="words and picture cells, attention refined by label words", source="Wang et al. 2022"
+)
 class CatMner(MnerModel):
     """CAT-MNER."""
 
@@ -179,13 +182,11 @@ class CatMner(MnerModel):
         if not config.text_only:
             if not isinstance(config.vision_config, PreTrainedConfig):
                 raise UsageError("The model's configuration has no vision_config.")
+            exchange_attention(self.text_encoder, REFINED)
             parts = anatomy_of(self.text_encoder)
-            self.text_encoder.set_attn_implementation(REFINED)
             self.vision_encoder = vision.build_tower(config.vision_config)
             cells = config.grid**2
-            self.cells = CellEmbedding(
-                vision.width_of(config.vision_config), parts.embedding_width, cells
-            )
+            self.cells = CellEmbedding(vision.width_of(config.vision_config), parts.embedding_width, cells)
             heads = config.text_config.num_attention_heads
             unit = None if config.literal else (width / heads) ** 0.5 * cells
             last = len(parts.layers) - 1
@@ -235,7 +236,9 @@ class CatMner(MnerModel):
         """A new model with pre-trained backbones; without a vision tower where no picture is read."""
         if not options.get("text_only", False):
             return super().from_sources(options, sources)
-        model = cls(cls.config_class(**options, text_config=backbones.load_config(sources.backbone or DEFAULT)))
+        model = cls(
+            cls.config_class(**options, text_config=backbones.load_config(sources.backbone or DEFAULT))
+        )
         model.fill_from(sources)
         return model
 
@@ -374,4 +377,3 @@ def _of_words(values: Tensor, batch: Batch) -> Tensor:
     wide = values if values.dim() == 3 else values.unsqueeze(-1)
     words = gather_words(wide, batch.word_rows, batch.word_columns, batch.word_mask)
     return words if values.dim() == 3 else words.squeeze(-1)
-
