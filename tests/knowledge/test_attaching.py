@@ -110,7 +110,7 @@ def test_a_stream_stays_a_stream(store: KnowledgeStore) -> None:
 
 
 def test_attaching_costs_under_a_millisecond(store: KnowledgeStore) -> None:
-    given = [Post.from_text(f"post {number}") for number in range(10_000)]
+    given = [Post.from_text(f"post {number}") for number in range(4000)]
     store.save(
         StoredAnswer(OLD.keys_of(post)[0], OLD, Answer(Knowledge("caption", text="x"))) for post in given
     )
