@@ -38,7 +38,7 @@ def encode_label_words(
     ids = torch.full((len(framed), widest), table.padding, dtype=torch.int64)
     mask = torch.zeros(len(framed), widest, dtype=torch.bool)
     start = len(table.prefix)
-    for row, (pieces, length) in enumerate(zip(framed, inner, strict=True)):
-        ids[row, : len(pieces)] = torch.tensor(pieces)
+    for row, (whole, length) in enumerate(zip(framed, inner, strict=True)):
+        ids[row, : len(whole)] = torch.tensor(whole)
         mask[row, start : start + length] = True
     return TokenBlock(ids, mask), torch.tensor(types, dtype=torch.int64)

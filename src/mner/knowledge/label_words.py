@@ -93,11 +93,11 @@ def label_words_for(
     listed = {label.lower(): words for label, words in read_label_words(_FILES[knowledge_base]).items()}
     chosen: dict[str, list[str]] = {}
     for label in labels:
-        words = own.get(label) or listed.get(label.lower())
-        if words is None:
+        found = own.get(label) or listed.get(label.lower())
+        if found is None:
             concepts = default_concepts((label,))[label]
-            words = [*concepts, *(word for concept in concepts for word in concept.split())]
-        chosen[label] = list(dict.fromkeys(" ".join(word.split()) for word in words))
+            found = [*concepts, *(word for concept in concepts for word in concept.split())]
+        chosen[label] = list(dict.fromkeys(" ".join(word.split()) for word in found))
     return chosen
 
 

@@ -203,7 +203,7 @@ class CatMner(MnerModel):
             )
         self.reader = WordReader(config)
         self.decoder = SpanDecoder(
-            width, len(config.labels), config.longest_span, config.span_width, config.dropout
+            width, len(config.labels or ()), config.longest_span, config.span_width, config.dropout
         )
         self.post_init()
 
@@ -288,7 +288,7 @@ class CatMner(MnerModel):
         label_keys = self._label_keys(parts, batch.label_words)
         for number, layer in enumerate(parts.layers):
             seen = parts.attention_input(layer, states)
-            own = self.refinements[number]
+            own: Any = self.refinements[number]
             rotary = parts.rotary(layer, states, positions)
             refinement = Refinement(
                 present=present,
