@@ -491,9 +491,9 @@ def test_hashes_of_pictures_are_read_once_and_follow_changes(store: KnowledgeSto
 def test_a_hundred_thousand_keys_in_two_seconds(store: KnowledgeStore) -> None:
     keys = [key(n) for n in range(100_000)]
     store.save([said(0, "a man with a ball in his hand")])
-    columns = [row[1] for row in store._connection.execute("PRAGMA table_info(answers)")][1:]
+    columns = ["a." + row[1] for row in store._connection.execute("PRAGMA table_info(answers)")][1:]
     store._connection.execute(
-        f"INSERT INTO answers SELECT value, {', '.join(columns)} FROM json_each(?), answers WHERE value <> key",
+        f"INSERT INTO answers SELECT j.value, {', '.join(columns)} FROM json_each(?) j, answers a WHERE j.value <> a.key",
         (json.dumps(keys),),
     )
     started = time.process_time()
