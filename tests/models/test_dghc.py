@@ -16,6 +16,7 @@ from mner.errors import BackboneError, UsageError
 from mner.models import Sources
 from mner.models.dghc import Correlation, Dghc, DynamicGates
 from mner.nn import vision
+from mner.nn.anatomy import anatomy_of
 from mner.posts import Post
 from mner.recognizer import Recognizer
 from tests.contract.tiny import LABELS, LONG_POST, POSTS, tiny, tiny_text_config, tiny_vision_config
@@ -186,7 +187,7 @@ def test_a_long_post_has_one_correlation_from_all_its_windows():
     assert windows > 1
     with torch.no_grad():
         rows = recognizer.model.text_encoder(batch.input_ids, batch.attention_mask).last_hidden_state[:, 0]
-        text = recognizer.model.whole_text(batch)
+        text = recognizer.model.whole_text(batch, None)
     torch.testing.assert_close(text[0], rows[:windows].mean(0))
     torch.testing.assert_close(text[1], rows[windows])
 
@@ -195,7 +196,7 @@ def test_the_text_from_embeddings_differs_between_texts():
     recognizer = built(text="embeddings")
     batch = recognizer.encode(POSTS)
     with torch.no_grad():
-        text = recognizer.model.whole_text(batch)
+        text = recognizer.model.whole_text(batch, recognizer.model.looked_up(batch))
         embedded = recognizer.model.text_encoder.embeddings(batch.input_ids)
     for row, present in enumerate(batch.attention_mask):
         torch.testing.assert_close(text[row], embedded[row, present].mean(0))
@@ -230,7 +231,14 @@ def test_any_encoder_with_any_tower(kind, tower, text, tmp_path):
     )
     recognizer = tiny("dghc", text_config=config, vision_config=TOWERS[tower](), text=text)
     model = recognizer.model.train()
-    model(recognizer.encode([*POSTS, LONG_POST], labelled=True)).loss.backward()
+    batch = recognizer.encode([*POSTS, LONG_POST], labelled=True)
+    if text == "embeddings":
+        parts = anatomy_of(model.text_encoder.eval())
+        looked_up = parts.embed_words(model.looked_up(batch))
+        assert torch.equal(
+            looked_up[batch.attention_mask], parts.embed(batch.input_ids)[batch.attention_mask]
+        )
+    model(batch).loss.backward()
     for name, parameter in model.named_parameters():
         if "correlation" in name or "prefix" in name or "vision_encoder.encoder" in name:
             assert parameter.grad is not None, name

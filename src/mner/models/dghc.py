@@ -210,17 +210,23 @@ class Dghc(MnerModel):
             init.normal_(module.linear.weight, std=0.01 / math.sqrt(width))
             init.ones_(module.linear.bias)
 
-    def whole_text(self, batch: Batch) -> Tensor:
+    def looked_up(self, batch: Batch) -> Tensor | None:
+        """The sub-words' vectors, where correlation and layers both start from them; looked up once."""
+        if self.correlation is None or self.config.text == "pass":
+            return None
+        words: Tensor = self.text_encoder.get_input_embeddings()(batch.input_ids)
+        return words
+
+    def whole_text(self, batch: Batch, words: Tensor | None) -> Tensor:
         """The vector h_[CLS] of each post's text (B, d): from a pass without a prefix, or embeddings."""
-        assert batch.input_ids is not None
         assert batch.attention_mask is not None
         assert batch.post_of_row is not None
-        if self.config.text == "pass":
+        if words is None:
             # Eq. 9
             encoded = self.text_encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
             rows = encoded.last_hidden_state[:, 0]
         else:
-            embedded = anatomy_of(self.text_encoder).embed(batch.input_ids)
+            embedded = anatomy_of(self.text_encoder).embed_words(words)
             present = batch.attention_mask.unsqueeze(-1).to(embedded.dtype)
             rows = (embedded * present).sum(1) / present.sum(1)
         if len(rows) == batch.posts:
@@ -237,7 +243,7 @@ class Dghc(MnerModel):
         assert batch.visual.pixels is not None
         return vision.pooled_parts(self.vision_encoder, batch.visual.pixels, batch.visual.mask)
 
-    def prefix_of(self, batch: Batch) -> tuple[Prefix, dict[str, Tensor]]:
+    def prefix_of(self, batch: Batch, words: Tensor | None) -> tuple[Prefix, dict[str, Tensor]]:
         """The prefix of a batch, and what there is to show about it."""
         assert batch.visual is not None
         assert batch.post_of_row is not None
@@ -245,7 +251,7 @@ class Dghc(MnerModel):
         shown: dict[str, Tensor] = {}
         correlated = blocks
         if self.correlation is not None:
-            relation, coefficient, weight = self.correlation(self.whole_text(batch), blocks[:, 0])
+            relation, coefficient, weight = self.correlation(self.whole_text(batch, words), blocks[:, 0])
             # Eq. 5
             correlated = blocks * weight.unsqueeze(1)
             shown.update(relation=relation.squeeze(-1), coefficient=coefficient, picture_weight=weight)
@@ -266,9 +272,12 @@ class Dghc(MnerModel):
         """
         shown: dict[str, Tensor] = {}
         if self.config.prompt_length > 0:
-            prefix, shown = self.prefix_of(batch)
+            words = self.looked_up(batch)
+            prefix, shown = self.prefix_of(batch, words)
             # Eq. 10-12 and 14, in every layer
-            states = encode_with_prefix(self.text_encoder, batch.input_ids, batch.attention_mask, prefix)
+            states = encode_with_prefix(
+                self.text_encoder, batch.input_ids, batch.attention_mask, prefix, words
+            )
         else:
             encoded = self.text_encoder(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
             states = encoded.last_hidden_state

@@ -35,6 +35,9 @@ class Anatomy(Protocol):
     def embed(self, input_ids: Tensor) -> Tensor:
         """Sub-words (R, n) to the input of the first layer (R, n, d)."""
 
+    def embed_words(self, words: Tensor) -> Tensor:
+        """Sub-words that were looked up already (R, n, d_e), padded on the right, likewise."""
+
     def embed_vectors(self, vectors: Tensor) -> Tensor:
         """Vectors that are no sub-words (R, m, d_e), with their positions added already, likewise."""
 
@@ -95,6 +98,9 @@ class _PostNorm:
 
     def embed(self, input_ids: Tensor) -> Tensor:
         return self._widened(self.encoder.embeddings(input_ids=input_ids))
+
+    def embed_words(self, words: Tensor) -> Tensor:
+        return self._widened(self.encoder.embeddings(inputs_embeds=words))
 
     def embed_vectors(self, vectors: Tensor) -> Tensor:
         embeddings = self.encoder.embeddings
@@ -178,6 +184,10 @@ class _Modern:
 
     def embed(self, input_ids: Tensor) -> Tensor:
         embedded: Tensor = self.encoder.embeddings(input_ids=input_ids)
+        return embedded
+
+    def embed_words(self, words: Tensor) -> Tensor:
+        embedded: Tensor = self.encoder.embeddings(inputs_embeds=words)
         return embedded
 
     def embed_vectors(self, vectors: Tensor) -> Tensor:

@@ -95,7 +95,11 @@ class Prefix:
 
 
 def encode_with_prefix(
-    encoder: PreTrainedModel, input_ids: Tensor | None, attention_mask: Tensor | None, prefix: Prefix
+    encoder: PreTrainedModel,
+    input_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    prefix: Prefix,
+    words: Tensor | None = None,
 ) -> Tensor:
     """The last states (R, n, d) of an encoder whose layers attend to a prefix and the tokens.
 
@@ -104,11 +108,13 @@ def encode_with_prefix(
         input_ids: (R, n).
         attention_mask: (R, n).
         prefix: For all of the encoder's layers.
+        words: (R, n, d_e) the sub-words as they were looked up already, instead of `input_ids`.
 
     Raises:
         BackboneError: A layer did not get the prefix: the encoder loses what it is given to hand down.
     """
-    encoded = encoder(input_ids=input_ids, attention_mask=attention_mask, prefix=prefix)
+    given = {"input_ids": input_ids} if words is None else {"inputs_embeds": words}
+    encoded = encoder(**given, attention_mask=attention_mask, prefix=prefix)
     missing = set(range(len(prefix.keys))) - prefix.read
     if missing:
         raise BackboneError(

@@ -39,7 +39,7 @@ class PrefixProjection(nn.Module):
             blocks: (B, c, w).
             weights: (B, L, c) what each block is multiplied with in each layer.
             mask: (B, c) true at blocks that are there.
-            rows: (R,) the post b to which each row of the encoder belongs.
+            rows: (R,) the post b to which each row of the encoder belongs, ascending; every post has one.
 
         Returns:
             Keys and values (R, h, c * length, d_h) for each of the L layers.
@@ -51,7 +51,11 @@ class PrefixProjection(nn.Module):
             hidden = torch.tanh(weights[:, index, :, None] * projected + self.shared.bias)
             positions = layer(hidden)  # (B, c, length * 2 * d)
             positions = positions.unflatten(2, (self.length, 2, self.heads, self.head_width))
-            positions = positions.flatten(1, 2)[rows].transpose(1, 3)  # (R, h, 2, c * length, d_h)
-            keys.append(positions[:, :, 0])
-            values.append(positions[:, :, 1])
+            positions = positions.flatten(1, 2)
+            # Where every post is one row, rows are posts.
+            if len(rows) != len(blocks):
+                positions = positions.index_select(0, rows)
+            key, value = positions.transpose(1, 3).unbind(2)  # (R, h, c * length, d_h)
+            keys.append(key)
+            values.append(value)
         return Prefix(tuple(keys), tuple(values), mask.repeat_interleave(self.length, dim=1)[rows])
