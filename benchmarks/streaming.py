@@ -1,6 +1,6 @@
 """A long stream of posts: how fast, and how much memory it takes at its end beyond its beginning.
 
-    python benchmarks/streaming.py --model RUN [--data FOLDER] [--posts 100000] [--dtype float32]
+python benchmarks/streaming.py --model RUN [--data FOLDER] [--posts 100000] [--dtype float32]
 """
 
 from __future__ import annotations

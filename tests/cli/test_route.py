@@ -30,7 +30,9 @@ def trained(backbone, small_folder, tmp_path_factory):  # noqa: F811
     return folder / "run"
 
 
-def test_train_prints_scores_to_stdout_and_messages_to_stderr(trained, backbone, small_folder, capsys, tmp_path):  # noqa: F811
+def test_train_prints_scores_to_stdout_and_messages_to_stderr(
+    trained, backbone, small_folder, capsys, tmp_path
+):  # noqa: F811
     recipe = trained.parent / "recipe.toml"
     arguments = ["train", str(recipe), "--data", str(small_folder), "--backbone", str(backbone), "--json"]
     assert run([*arguments, "--output", str(tmp_path / "run"), "--set", "training.epochs=1"]) == 0
@@ -79,7 +81,9 @@ def test_predict_many_keeps_order_and_names_bad_lines(trained, tmp_path, capsys)
     assert "line 8" in written.err
     assert "line 51" in written.err
     records = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
-    assert [r.get("id") for r in records] == [str(n) if n != 9 else None for n in range(50) if n not in (7, 11)]
+    assert [r.get("id") for r in records] == [
+        str(n) if n != 9 else None for n in range(50) if n not in (7, 11)
+    ]
     assert all(len(record["entities"]) == 2 for record in records if record.get("id"))
 
 

@@ -192,6 +192,7 @@ class MnerModel(PreTrainedModel):
             batch: The posts; with gold where a loss is wanted.
             expose: Keep what the model can show of its working in `Output.exposed`.
         """
+        del batch, expose
         raise UsageError(f"{type(self).__name__} has no forward pass.")
 
     @torch.no_grad()

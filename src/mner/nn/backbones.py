@@ -121,9 +121,19 @@ def capacity_of(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | N
 
 
 _POSITIONS_AFTER_PADDING = frozenset(
-    ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text", "mpnet",
-     "longformer", "xmod", "ibert")
-)  # fmt: skip
+    (
+        "camembert",
+        "data2vec-text",
+        "ibert",
+        "longformer",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    )
+)
 
 
 def is_uncased(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -125,7 +125,7 @@ class TrainingSection(Section):
         warmup: Share of the steps in which learning rates rise.
         schedule: What they do then.
         max_gradient_norm: Longer gradients are cut to this.
-        precision: ``bfloat16`` computes under autocast; ``auto`` does so where the machine has hardware for it.
+        precision: ``bfloat16`` computes under autocast; ``auto`` does where there is hardware for it.
         frozen: Groups of parameters that are not trained.
         evaluate_from: First epoch after which the validation posts are scored.
         patience: Stop after so many evaluations without a better one; never where None.
