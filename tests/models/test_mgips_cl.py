@@ -40,6 +40,11 @@ WITH, WITHOUT = POSTS[0], POSTS[1]
 TWO_WINDOWS = Post.from_words(LONG_POST.words[:24], tags=LONG_POST.tags[:24])
 
 
+def repr_sorted(value):
+    """A test's name that is the same in every process, which that of a set is not."""
+    return str(sorted(value) if isinstance(value, set) else value)
+
+
 def built(**options):
     """A tiny recogniser in evaluation mode, whose special starts were left behind."""
     recognizer = tiny("mgips-cl", **options)
@@ -329,7 +334,7 @@ def test_switches_change_what_is_predicted(options):
         ({"similarity": "encoders"}, {"implicit_contrast", "contrast"}),
         ({"temperature": 0.5}, {"implicit_contrast", "contrast"}),
     ],
-    ids=str,
+    ids=repr_sorted,
 )
 def test_switches_of_the_contrast_change_the_losses_and_no_prediction(options, changed):
     posts = pictured(4)
