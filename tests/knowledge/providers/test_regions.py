@@ -149,6 +149,7 @@ def test_what_is_looked_for(made: Callable[..., Any]) -> None:
     types = made("grounding", "owlvit", queries="types", type_words=("band",))
     assert types.queries_for(named) == ("band",)
     assert not types.sees_text
+    assert made("grounding", "owlvit", type_words="band, music group").type_words == ("band", "music group")
     both = made("grounding", "owlvit", queries="both", most_queries=1)
     assert both.queries_for(named) == ("St", *TYPE_WORDS)
 

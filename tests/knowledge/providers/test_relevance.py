@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from mner.errors import UsageError
 from mner.images import open_picture
 from mner.knowledge.keys import Source
 from mner.knowledge.provider import Question
-from mner.knowledge.providers.relevance import ClipRelevanceProvider, TextRelevanceProvider
+from mner.knowledge.providers.relevance import NO_TEXT, ClipRelevanceProvider, TextRelevanceProvider
 from mner.knowledge.sentences import SentenceEmbedder
 from mner.posts import Knowledge, Post
 
@@ -53,6 +54,15 @@ def test_a_batch_scores_as_each_question_alone(
     alone = [provider.answer([question])[0].knowledge.score for question in questions]
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert np.std(together) > 0.01
+
+
+def test_a_post_without_text_has_no_relevance(
+    provider: ClipRelevanceProvider, questions: list[Question]
+) -> None:
+    empty = replace(questions[0], post=Post.from_text(" \n"))
+    assert [answer.problem for answer in provider.answer([empty, questions[1]])] == [NO_TEXT, None]
+    (answer,) = TextRelevanceProvider(device="cpu").answer([described("", caption="a dog")])
+    assert answer.problem == NO_TEXT
 
 
 def described(text: str, **known: str) -> Question:

@@ -193,7 +193,7 @@ class GroundingProvider(BoxProvider):
     Args:
         queries: What to look for: the post's ``phrases`` (the types' words where it has none), the words of
             the ``types`` whatever the post says, or ``both``.
-        type_words: Words for what the types are.
+        type_words: Words for what the types are, as a list or separated by commas.
         most_queries: The most phrases of one post.
         text_threshold: Grounding DINO: the least score of a word to belong to a box's label.
         options: As for `BoxProvider`.
@@ -207,7 +207,7 @@ class GroundingProvider(BoxProvider):
         model: str | None = None,
         *,
         queries: str = "phrases",
-        type_words: Sequence[str] = TYPE_WORDS,
+        type_words: Sequence[str] | str = TYPE_WORDS,
         most_queries: int = 8,
         threshold: float = 0.25,
         text_threshold: float = 0.25,
@@ -232,10 +232,11 @@ class GroundingProvider(BoxProvider):
             raise UsageError(
                 f"Nothing is looked for by {queries!r}.", expected=f"one of {', '.join(_QUERIES)}"
             )
-        if not type_words or most_queries < 1:
+        words = type_words.split(",") if isinstance(type_words, str) else type_words
+        self.type_words = tuple(word.strip() for word in words if word.strip())
+        if not self.type_words or most_queries < 1:
             raise UsageError("Grounding needs at least one word to look for.")
         self.queries = queries
-        self.type_words = tuple(type_words)
         self.most_queries = most_queries
         self.text_threshold = text_threshold
         self.sees_text = queries != "types"

@@ -17,6 +17,8 @@ from mner.knowledge.providers.local import Checkpoint, LocalProvider
 from mner.knowledge.sentences import SentenceEmbedder
 from mner.pretrained import DEFAULT
 
+NO_TEXT = "the post has no text to compare with"
+
 
 class ClipRelevanceProvider(LocalProvider):
     """The cosine, -1 to 1, of picture and text by a model with two towers (CLIP, SigLIP).
@@ -80,6 +82,9 @@ class ClipRelevanceProvider(LocalProvider):
 
     def _load(self) -> None:
         _ = self.model, self.tokenizer, self.image_processor
+
+    def _refusal(self, question: Question) -> str | None:
+        return super()._refusal(question) or (None if question.post.text.strip() else NO_TEXT)
 
     def _ask(self, questions: Sequence[Question]) -> list[Answer]:
         import torch
@@ -157,6 +162,8 @@ class TextRelevanceProvider(LocalProvider):
         return self.embedder.settings()
 
     def _refusal(self, question: Question) -> str | None:
+        if not question.post.text.strip():
+            return NO_TEXT
         if self._texts(question):
             return None
         return f"nothing is known about the picture as text ({', '.join(self.sees_knowledge)})"
