@@ -170,13 +170,14 @@ def _knowledge_model(name: str, **options: Any) -> Recognizer:
 
 def _cat_mner(name: str, **options: Any) -> Recognizer:
     model_class = model_named(name).model
-    config = model_class.config_class(
-        labels=list(LABELS),
-        text_config=tiny_text_config(),
-        vision_config=tiny_vision_config(),
-        **{"gate_width": 8, "span_width": 24, **options},
-    )
-    return assembled(model_class(config))
+    settings = {
+        "text_config": tiny_text_config(),
+        "vision_config": tiny_vision_config(),
+        "grid": 2,
+        "gate_width": 8,
+        **options,
+    }
+    return assembled(model_class(model_class.config_class(labels=list(LABELS), **settings)))
 
 
 def _dghc(name: str, **options: Any) -> Recognizer:
