@@ -132,7 +132,7 @@ def built(case: Case) -> Recognizer:
             patch_size=32,
         )
     model = model_class(model_class.config_class(**fields))
-    encoder = make_encoder(model, EncodingSettings(max_length=128), tokenizer_from="default", vocabulary=None)
+    encoder = make_encoder(model, EncodingSettings(max_length=512), tokenizer_from="default", vocabulary=None)
     if encoder.pictures is not None and encoder.pictures.inputs.features:
         for parameter in model.vision_encoder.parameters():
             parameter.requires_grad_(False)
