@@ -16,7 +16,7 @@ Used through transformers' attention interface: an encoder set to `REFINED` hand
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -127,60 +127,64 @@ def refined_attention(
             query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling
         )
     hidden = hidden.expand(-1, query.shape[1], -1)
-    unturned = query if refinement.rotary is None else _turned_back(query, *refinement.rotary)
-    from_text, from_image = (key, hidden), (key, hidden)
-    if refinement.image is not None:
-        from_text = _refined(key, hidden, unturned, refinement, refinement.image, slice(n, None), scaling)
-    if refinement.text is not None:
-        from_image = _refined(key, hidden, unturned, refinement, refinement.text, slice(0, n), scaling)
     width = query.shape[-1]
-    extra = -(width + 1) % _ALIGNMENT
-    asked = torch.cat((query, query.new_ones(*query.shape[:-1], 1), _zeros(query, extra)), -1)
-    values = F.pad(value, (0, 1 + extra))
+    # Kernels on the CPU are fused without dropout alone, and want values as wide as keys then.
+    fused = dropout == 0 or query.device.type != "cpu"
+    zeros = -(width + 1) % _ALIGNMENT if fused else 0
+    values = F.pad(value, (0, 1 + zeros)) if fused else value
+    # The added component is 1 in every query, so what a key has there is added to its whole column.
+    asked = torch.cat((query, query.new_ones(()).expand(*query.shape[:-1], 1), _zeros(query, zeros)), -1)
+    plain = _widened(key, hidden, zeros)
+    from_text = from_image = plain
+    unturned = query if refinement.rotary is None else _turned_back(query, *refinement.rotary)
+    if refinement.image is not None:
+        cells = slice(n, None)
+        refined = _refined(key[:, :, cells], unturned[:, :, cells], refinement, "image", scaling)
+        from_text = torch.cat((plain[:, :, :n], _widened(*refined, zeros)), 2)
+    if refinement.text is not None:
+        words = slice(0, n)
+        refined = _refined(key[:, :, words], unturned[:, :, words], refinement, "text", scaling)
+        from_image = torch.cat((_widened(*refined, zeros), plain[:, :, n:]), 2)
     attended = []
-    for rows, (keys, bias) in ((slice(0, n), from_text), (slice(n, None), from_image)):
-        # The added component is 1 in every query, so what is in the key is added to the whole column.
-        keys = torch.cat((keys, bias.unsqueeze(-1), _zeros(keys, extra)), -1)
+    for rows, keys in ((slice(0, n), from_text), (slice(n, None), from_image)):
         allowed = None if refinement.windows is None else refinement.windows[:, :, rows]
-        attended.append(
-            F.scaled_dot_product_attention(
-                asked[:, :, rows], keys, values, attn_mask=allowed, dropout_p=dropout, scale=scaling
-            )
+        states = F.scaled_dot_product_attention(
+            asked[:, :, rows], keys, values, attn_mask=allowed, dropout_p=dropout, scale=scaling
         )
+        attended.append(states[..., :width].transpose(1, 2))
     if refinement.shown is not None:
-        _show(refinement, query, *from_text, scaling)
-    return torch.cat(attended, 2)[..., :width]
+        _show(refinement, query, from_text[..., :width], from_text[..., width], scaling)
+    # In the order in which an encoder goes on with it.
+    return torch.cat(attended, 1).transpose(1, 2)
+
+
+def _widened(key: Tensor, bias: Tensor, zeros: int) -> Tensor:
+    return torch.cat((key, bias.unsqueeze(-1), _zeros(key, zeros)), -1)
 
 
 def _refined(
-    key: Tensor,
-    hidden: Tensor,
-    query: Tensor,
-    refinement: Refinement,
-    side: Side,
-    columns: slice,
-    scaling: float,
+    key: Tensor, query: Tensor, refinement: Refinement, kind: Literal["image", "text"], scaling: float
 ) -> tuple[Tensor, Tensor]:
-    # The keys and the bias of their columns, as the other kind of tokens sees them.
+    # The keys of one kind of tokens and the bias of their columns, as the other kind sees them (eq. 4).
+    n = refinement.text_tokens
+    side, present = (
+        (refinement.text, refinement.present[:, :n])
+        if kind == "text"
+        else (refinement.image, refinement.present[:, n:])
+    )
+    assert side is not None
     assert refinement.label_keys is not None
-    present = refinement.present[:, columns]
-    salient = saliency(query[:, :, columns], refinement.label_keys, present, scaling)
+    salient = saliency(query, refinement.label_keys, present, scaling)
     gate = side.gate[:, None].to(key.dtype)
     bias = gate * side.scale.to(key.dtype)[:, None] * salient
-    scaled = key[:, :, columns] * (1 - gate).unsqueeze(-1)
-    keys, biases = [key[:, :, : columns.start], scaled], [hidden[..., : columns.start]]
-    biases.append(hidden[..., columns] + bias)
-    if columns.stop is not None:
-        keys.append(key[:, :, columns.stop :])
-        biases.append(hidden[..., columns.stop :])
     if refinement.shown is not None:
-        side_name = "text" if side is refinement.text else "image"
-        refinement.shown[f"{side_name}_saliency"] = salient
-        refinement.shown[f"{side_name}_word_saliency"] = word_saliency(
-            query[:, :, columns], refinement.label_keys, present, scaling
-        )
-        refinement.shown[f"{side_name}_gate"] = side.gate
-    return torch.cat(keys, 2), torch.cat(biases, 2)
+        each = word_saliency(query, refinement.label_keys, present, scaling)
+        refinement.shown |= {
+            f"{kind}_saliency": salient,
+            f"{kind}_word_saliency": each,
+            f"{kind}_gate": side.gate,
+        }
+    return key * (1 - gate).unsqueeze(-1), bias.masked_fill(~present[:, None], _HIDDEN)
 
 
 def _show(refinement: Refinement, query: Tensor, keys: Tensor, bias: Tensor, scaling: float) -> None:
