@@ -15,7 +15,14 @@ import torch
 from PIL import Image
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
-from transformers import BertConfig, BertTokenizer, CLIPVisionConfig
+from transformers import (
+    AutoConfig,
+    BertConfig,
+    BertTokenizer,
+    CLIPVisionConfig,
+    PreTrainedConfig,
+    SiglipVisionConfig,
+)
 
 from mner.encoding import EncodingSettings, PostEncoder, Preprocessing, Vocabulary
 from mner.models import MnerModel, model_named
@@ -130,6 +137,54 @@ def tiny_vision_config(**changes: Any) -> CLIPVisionConfig:
     return CLIPVisionConfig(**options)
 
 
+# What each architecture needs besides its sizes. Some number their positions from behind the padding.
+_OF_ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "roberta": {"max_position_embeddings": 65, "pad_token_id": 0},
+    "xlm-roberta": {"max_position_embeddings": 65, "pad_token_id": 0},
+    "electra": {"embedding_size": 16},
+    "modernbert": {
+        "local_attention": 8,
+        "global_attn_every_n_layers": 2,
+        "pad_token_id": 0,
+        **dict.fromkeys(("bos_token_id", "cls_token_id"), 2),
+        **dict.fromkeys(("eos_token_id", "sep_token_id"), 3),
+    },
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+}
+
+ENCODERS = tuple(kind for kind in _OF_ENCODERS if kind != "deberta-v2")
+"""The text encoders that every system has to take."""
+
+
+def tiny_encoder_config(kind: str, **changes: Any) -> PreTrainedConfig:
+    """A text encoder of that architecture: 3 layers, 32 wide, 64 positions, and windows of 4 to each side
+    where it has such."""
+    sizes = {
+        "vocab_size": len(tiny_tokenizer()),
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+        "max_position_embeddings": 64,
+    }
+    return AutoConfig.for_model(kind, **{**sizes, **_OF_ENCODERS[kind], **changes})
+
+
+# Neither is as wide or as deep as the text encoders; one is narrower and shallower, one wider and deeper.
+TOWERS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "clip": lambda: tiny_vision_config(num_hidden_layers=2),
+    "siglip": lambda: SiglipVisionConfig(
+        hidden_size=40,
+        num_hidden_layers=4,
+        num_attention_heads=5,
+        intermediate_size=48,
+        image_size=32,
+        patch_size=16,
+    ),
+}
+
+
 def tiny(name: str, **options: Any) -> Recognizer:
     """The tiny recogniser of a registered model, seeded, not trained."""
     torch.manual_seed(0)
@@ -154,7 +209,7 @@ def assembled(model: MnerModel, vocabulary: Vocabulary | None = None) -> Recogni
 def _text_model(name: str, **options: Any) -> Recognizer:
     model_class = model_named(name).model
     config = model_class.config_class(
-        labels=list(LABELS), text_config=tiny_text_config(), lstm_width=24, **options
+        labels=list(LABELS), **{"text_config": tiny_text_config(), "lstm_width": 24, **options}
     )
     return assembled(model_class(config))
 
@@ -163,7 +218,7 @@ def _knowledge_model(name: str, **options: Any) -> Recognizer:
     model_class = model_named(name).model
     budgets = {"mmavk": {"knowledge_length": 24}, "cdner": {"caption_length": 24, "chain_length": 24}}[name]
     config = model_class.config_class(
-        labels=list(LABELS), text_config=tiny_text_config(), **{**budgets, **options}
+        labels=list(LABELS), **{"text_config": tiny_text_config(), **budgets, **options}
     )
     return assembled(model_class(config))
 

@@ -6,50 +6,22 @@ import math
 
 import pytest
 import torch
-from transformers import (
-    BertConfig,
-    DebertaV2Config,
-    ElectraConfig,
-    ModernBertConfig,
-    RobertaConfig,
-    SiglipVisionConfig,
-    XLMRobertaConfig,
-)
 
-from mner.errors import BackboneError, UsageError
+from mner.errors import UsageError
 from mner.knowledge.label_words import label_words_for
 from mner.models import Sources
 from mner.models.cat_mner import CatMner, CatMnerConfig
 from mner.posts import Post
 from tests.contract.tiny import (
+    ENCODERS,
     LABELS,
     LONG_POST,
     POSTS,
     tiny,
+    tiny_encoder_config,
     tiny_text_config,
-    tiny_tokenizer,
     tiny_vision_config,
 )
-
-VOCABULARY = len(tiny_tokenizer())
-SIZES = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-}
-# Sub-words behind the padding index, as these number positions from it.
-AFTER_PADDING = {**SIZES, "max_position_embeddings": 80, "pad_token_id": 0}
-TEXT_CONFIGS = {
-    "bert": lambda: BertConfig(**SIZES, max_position_embeddings=64),
-    "roberta": lambda: RobertaConfig(**AFTER_PADDING),
-    "xlm-roberta": lambda: XLMRobertaConfig(**AFTER_PADDING),
-    "electra": lambda: ElectraConfig(**SIZES, embedding_size=16, max_position_embeddings=64),
-    "modernbert": lambda: ModernBertConfig(
-        **SIZES, max_position_embeddings=64, local_attention=8, pad_token_id=0, cls_token_id=2, sep_token_id=3
-    ),
-}
 
 
 def built(perturbed=0.05, **options):
@@ -184,47 +156,16 @@ def test_at_gate_zero_it_is_plain_self_attention_over_both():
     assert not torch.allclose(scores(refined, posts), scores(plain, posts), atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", TEXT_CONFIGS)
+@pytest.mark.parametrize("architecture", ENCODERS)
 def test_without_a_picture_it_is_the_bare_encoder(architecture):
-    seeing = built(text_config=TEXT_CONFIGS[architecture]())
-    reading = like(seeing, text_config=TEXT_CONFIGS[architecture](), text_only=True)
+    seeing = built(text_config=tiny_encoder_config(architecture))
+    reading = like(seeing, text_config=tiny_encoder_config(architecture), text_only=True)
     bare = [post.with_fields(image=None) for post in (*POSTS, LONG_POST)]
     expected = scores(reading, bare)
     torch.testing.assert_close(scores(seeing, bare), expected, rtol=1e-4, atol=2e-5)
     # The same by way of the layers one by one, beside a post that has a picture.
     beside = scores(seeing, [*bare, POSTS[0]])[: len(bare), : expected.shape[1]]
     torch.testing.assert_close(beside, expected, rtol=1e-4, atol=2e-5)
-
-
-@pytest.mark.parametrize("architecture", TEXT_CONFIGS)
-def test_every_encoder_and_tower_is_read_alike_in_batches_and_trained(architecture):
-    tower = SiglipVisionConfig(
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=32,
-        patch_size=16,
-    )
-    recognizer = built(text_config=TEXT_CONFIGS[architecture](), vision_config=tower)
-    posts = [*POSTS, LONG_POST]
-    together = scores(recognizer, posts)
-    for row, post in enumerate(posts):
-        alone = scores(recognizer, [post])[0]
-        words = len(post.words)
-        torch.testing.assert_close(together[row, :words], alone[:words], rtol=1e-4, atol=2e-5)
-    recognizer.model.train()
-    recognizer.model(recognizer.encode(POSTS, labelled=True)).loss.backward()
-    for name, parameter in recognizer.model.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.isfinite().all(), name
-
-
-def test_an_encoder_with_its_own_attention_is_refused():
-    config = DebertaV2Config(**SIZES, max_position_embeddings=64)
-    with pytest.raises(BackboneError, match="deberta-v2"):
-        built(text_config=config)
-    built(text_config=config, text_only=True)  # which changes no attention
 
 
 def parameters(recognizer):

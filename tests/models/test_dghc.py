@@ -10,16 +10,24 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, SiglipVisionConfig
 
-from mner.errors import BackboneError, UsageError
+from mner.errors import UsageError
 from mner.models import Sources
 from mner.models.dghc import Correlation, Dghc, DynamicGates
 from mner.nn import vision
 from mner.nn.anatomy import anatomy_of
 from mner.posts import Post
 from mner.recognizer import Recognizer
-from tests.contract.tiny import LABELS, LONG_POST, POSTS, tiny, tiny_text_config, tiny_vision_config
+from tests.contract.tiny import (
+    ENCODERS,
+    LABELS,
+    LONG_POST,
+    POSTS,
+    tiny,
+    tiny_encoder_config,
+    tiny_text_config,
+    tiny_vision_config,
+)
 
 BARE = Post.from_words(["no", "picture", "here"], tags=("O", "O", "O"))
 
@@ -203,57 +211,15 @@ def test_the_text_from_embeddings_differs_between_texts():
     assert torch.pdist(text).min() > 1e-3
 
 
-TEXTS = {
-    "bert": {},
-    "roberta": {"pad_token_id": 0},
-    "xlm-roberta": {"pad_token_id": 0},
-    "electra": {"embedding_size": 12},
-    "modernbert": {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3,
-                   "local_attention": 8},
-}  # fmt: skip
-TOWERS = {
-    "clip": tiny_vision_config,
-    "siglip": lambda: SiglipVisionConfig(**{
-        key: getattr(tiny_vision_config(), key)
-        for key in ("hidden_size", "num_attention_heads", "intermediate_size", "image_size", "patch_size")
-    }, num_hidden_layers=1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["pass", "embeddings"])
-@pytest.mark.parametrize("tower", TOWERS)
-@pytest.mark.parametrize("kind", TEXTS)
-def test_any_encoder_with_any_tower(kind, tower, text, tmp_path):
-    options = tiny_text_config().to_dict()
-    kept = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    config = AutoConfig.for_model(
-        kind, **{key: options[key] for key in kept}, max_position_embeddings=80, **TEXTS[kind]
-    )
-    recognizer = tiny("dghc", text_config=config, vision_config=TOWERS[tower](), text=text)
-    model = recognizer.model.train()
-    batch = recognizer.encode([*POSTS, LONG_POST], labelled=True)
-    if text == "embeddings":
-        parts = anatomy_of(model.text_encoder.eval())
-        looked_up = parts.embed_words(model.looked_up(batch))
-        assert torch.equal(
-            looked_up[batch.attention_mask], parts.embed(batch.input_ids)[batch.attention_mask]
-        )
-    model(batch).loss.backward()
-    for name, parameter in model.named_parameters():
-        if "correlation" in name or "prefix" in name or "vision_encoder.encoder" in name:
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
-    model.eval()
-    recognizer.save_pretrained(tmp_path)
-    loaded = Recognizer.from_pretrained(tmp_path)
-    posts = [*POSTS, LONG_POST]
-    assert loaded.predict(posts) == recognizer.predict(posts)
-
-
-def test_deberta_is_refused_with_the_reason():
-    with pytest.raises(BackboneError, match="computes attention by itself"):
-        tiny("dghc", text_config=AutoConfig.for_model("deberta-v2", hidden_size=32, num_hidden_layers=1,
-                                                      num_attention_heads=2, intermediate_size=32))  # fmt: skip
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_sub_words_that_were_looked_up_already_are_embedded_the_same(encoder):
+    recognizer = built(text="embeddings", text_config=tiny_encoder_config(encoder))
+    batch = recognizer.encode([*POSTS, LONG_POST])
+    parts = anatomy_of(recognizer.model.text_encoder)
+    with torch.no_grad():
+        looked_up = parts.embed_words(recognizer.model.looked_up(batch))
+        embedded = parts.embed(batch.input_ids)
+    assert torch.equal(looked_up[batch.attention_mask], embedded[batch.attention_mask])
 
 
 def test_backbones_come_in_bit_by_bit_beside_a_special_start(tmp_path):

@@ -7,31 +7,21 @@ import dataclasses
 import pytest
 import torch
 from transformers import (
-    BertConfig,
-    CLIPVisionConfig,
-    DebertaV2Config,
-    ElectraConfig,
-    ModernBertConfig,
-    RobertaConfig,
     SiglipVisionConfig,
-    XLMRobertaConfig,
 )
 
-from mner.errors import BackboneError, UsageError
+from mner.errors import UsageError
 from mner.models import Sources, model_named
-from mner.models.mgips_cl import MgipsCl, MgipsClConfig, MultiGranularityExcavator
+from mner.models.mgips_cl import MgipsClConfig, MultiGranularityExcavator
 from mner.nn import backbones, vision
 from mner.posts import Post
-from mner.recognizer import Recognizer
 from tests.contract.tiny import (
     LABELS,
     LONG_POST,
     POSTS,
-    assembled,
     tiny,
     tiny_picture,
     tiny_text_config,
-    tiny_tokenizer,
     tiny_vision_config,
 )
 from tests.models.slow_mgips_cl import slow_model
@@ -390,60 +380,6 @@ def test_gate_and_implicit_positives_are_exposed():
         nothing = alone.model(alone.encode([WITHOUT]), expose=True).exposed
     assert shown["implicit_positives"].tolist() == [[0, -1]]
     assert set(nothing) == {"pre_post_gate"}
-
-
-# ---------------------------------------------------------------- backbones
-
-SMALL = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 40, "num_hidden_layers": 3}
-TEXTS = {
-    "bert": (BertConfig, {}),
-    "roberta": (RobertaConfig, {"pad_token_id": 0}),
-    "xlm-roberta": (XLMRobertaConfig, {"pad_token_id": 0}),
-    "electra": (ElectraConfig, {"embedding_size": 16}),
-    "modernbert": (
-        ModernBertConfig,
-        {"local_attention": 8, "pad_token_id": 0, "global_attn_every_n_layers": 2}
-        | dict.fromkeys(("bos_token_id", "cls_token_id", "eos_token_id", "sep_token_id"), 2),
-    ),
-}
-
-
-@pytest.mark.parametrize("tower", [CLIPVisionConfig, SiglipVisionConfig], ids=["clip", "siglip"])
-@pytest.mark.parametrize("text", TEXTS)
-def test_backbones_of_unequal_width_and_depth_train_and_are_saved(text, tower, tmp_path):
-    config_class, own = TEXTS[text]
-    torch.manual_seed(0)
-    config = MgipsClConfig(
-        labels=list(LABELS),
-        text_config=config_class(**{**SMALL, "vocab_size": len(tiny_tokenizer()), **own}),
-        vision_config=tower(
-            hidden_size=24, num_attention_heads=2, intermediate_size=30, num_hidden_layers=2,
-            image_size=64, patch_size=16,
-        ),
-        crop_size=32,
-    )  # fmt: skip
-    recognizer = assembled(MgipsCl(config))
-    model = recognizer.model.train()
-    model(recognizer.encode(POSTS, labelled=True)).loss.backward()
-    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-    assert without == []
-    model.eval()
-    recognizer.save_pretrained(tmp_path)
-    loaded = Recognizer.from_pretrained(tmp_path)
-    with torch.no_grad():
-        before = model(recognizer.encode(POSTS)).emissions
-        assert torch.equal(before, loaded.model(loaded.encode(POSTS)).emissions)
-
-
-def test_deberta_is_refused_with_the_reason():
-    config = MgipsClConfig(
-        labels=list(LABELS),
-        text_config=DebertaV2Config(**SMALL, vocab_size=99),
-        vision_config=tiny_vision_config(),
-        crop_size=32,
-    )
-    with pytest.raises(BackboneError, match="Its attention is its own"):
-        MgipsCl(config)
 
 
 def test_pretrained_encoders_are_taken_over_bit_by_bit(tmp_path):
