@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from mner.errors import RecipeError, nearest, shown
 from mner.knowledge.attaching import KINDS
-from mner.models import MnerConfig, model_named
+from mner.models import MnerConfig, model_named, registered
 from mner.tags import Convention
 
 
@@ -209,20 +209,33 @@ def read_recipe(path: str | Path, changes: typing.Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: It is not there, is no TOML, or has an unknown key or a value of a wrong type.
     """
-    path = Path(path)
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(
-            f"There is no recipe {shown(str(path))}.", hint="The folder recipes/ has one a model."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The recipe {shown(str(path))} cannot be read.", got=str(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is not valid TOML.", got=str(error)) from error
+    tables = read_toml(path, "recipe")
     for change in changes:
         _set(tables, change)
     return check_recipe(tables, str(path))
+
+
+def read_toml(path: str | Path, what: str) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Args:
+        path: The file.
+        what: What it is to be, for the message: a recipe, a table.
+
+    Raises:
+        RecipeError: It is not there or is no TOML.
+    """
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(
+            f"There is no {what} {shown(str(path))}.", hint="The folder recipes/ has some of each system."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The {what} {shown(str(path))} cannot be read.", got=str(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is not valid TOML.", got=str(error)) from error
 
 
 def check_recipe(tables: dict[str, Any], origin: str = "the recipe") -> Recipe:
@@ -234,14 +247,15 @@ def check_recipe(tables: dict[str, Any], origin: str = "the recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(tables)
     except ValidationError as error:
-        raise _explained(error, origin) from error
+        raise explained(error, origin) from error
     known = model_options(recipe.model.name)
     for key, value in recipe.model.options.items():
         if key not in known:
             common = [name for name in ModelSection.model_fields if name != "options"]
+            others = [name for name in registered() if key in model_options(name)]
             raise RecipeError(
                 f"{origin}: model.{key} is not a setting of {recipe.model.name}.",
-                hint=_nearest_key(key, [*known, *common]),
+                hint=f"It is one of {', '.join(others)}." if others else _nearest_key(key, [*known, *common]),
             )
         try:
             _adapter(known[key]).validate_python(value, strict=True)
@@ -281,21 +295,48 @@ def _set(tables: dict[str, Any], change: str) -> None:
     tables[names[-1]] = value
 
 
-def _explained(error: ValidationError, origin: str) -> RecipeError:
+def explained(error: ValidationError, origin: str, root: type[BaseModel] = Recipe) -> RecipeError:
+    """The first complaint of a check, as an error that names the setting and the nearest valid one.
+
+    Args:
+        error: What pydantic found.
+        origin: The file, for the message.
+        root: The model that was checked.
+    """
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = _placed(first["loc"])
     if first["type"] == "extra_forbidden":
-        section: Any = Recipe
-        for part in first["loc"][:-1]:
-            section = section.model_fields[str(part)].annotation
+        known = sorted(_section_at(root, first["loc"][:-1]).model_fields)
         return RecipeError(
-            f"{origin}: there is no setting {place}.",
-            hint=_nearest_key(str(first["loc"][-1]), list(section.model_fields)),
+            f"{origin}: there is no setting {place}.", hint=_nearest_key(str(first["loc"][-1]), known)
         )
     if first["type"] == "missing":
-        return RecipeError(f"{origin}: {place} is missing.", hint="Every recipe names its model.")
-    message = first["msg"]
+        hint = "Every recipe names its model." if root is Recipe else None
+        return RecipeError(f"{origin}: {place} is missing.", hint=hint)
+    message = first["msg"].removeprefix("Value error, ")
     return RecipeError(f"{origin}: {place} has a wrong value.", expected=message, got=shown(first["input"]))
+
+
+def _placed(location: tuple[int | str, ...]) -> str:
+    # Tables of a list are counted from one, as people count; which kind of a union it is says nothing.
+    parts = [f"{part + 1}" if isinstance(part, int) else part for part in location if "[" not in str(part)]
+    return ".".join(parts)
+
+
+def _section_at(root: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The section that stands at a place of a checked file."""
+    section = root
+    for part in location:
+        found = section.model_fields.get(str(part))
+        if found is not None:
+            section = _section_in(found.annotation) or section
+    return section
+
+
+def _section_in(hint: Any) -> type[BaseModel] | None:
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return hint
+    return next((found for part in typing.get_args(hint) if (found := _section_in(part))), None)
 
 
 def _nearest_key(key: str, known: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""Tables of experiments: what they ask for, run once, and shown beside what was published."""

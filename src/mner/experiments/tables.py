@@ -1,0 +1,472 @@
+"""Tables of experiments as files: systems x data x settings x seeds, made of recipes, checked strictly.
+
+A table names rows (a recipe with changes), data sets, settings (changes that every row is run with) and
+seeds. A cell of it is one training run. Nothing here reads data or trains; `mner.experiments.plans` makes
+the cells.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from mner.errors import MnerError, RecipeError, did_you_mean, shown
+from mner.training.recipe import Recipe, Section, check_recipe, explained, read_toml
+
+Changes = dict[str, Any]
+"""Changes of a recipe, as the recipe's own tables: ``{ model.threshold = 0.3 }``."""
+
+Whose = Literal["own", "another", "none"]
+"""Whose picture and knowledge a post is given: its own, another post's of the same split, nobody's."""
+
+WHOLE = ""
+"""The name of the only setting of a table that lists none."""
+
+
+class Sample(Section):
+    """Which part of the training posts is trained on; exactly one key.
+
+    Args:
+        posts: So many posts.
+        share: A share of the posts.
+        shots: So many mentions of each type at most.
+    """
+
+    posts: Annotated[int, Field(ge=1)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    shots: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Sample:
+        if sum(value is not None for value in (self.posts, self.share, self.shots)) != 1:
+            raise ValueError("exactly one of posts, share and shots")
+        return self
+
+
+class DataEntry(Section):
+    """``[data.NAME]``: a data set.
+
+    Args:
+        folder: Its folder, from the table's own; NAME where None. `--data` replaces it.
+        format: Its format; recognised where None.
+        images: Folder of the pictures, from the table's own; found beside the data where None.
+        label_map: Types to rename.
+        convention: What stray tags mean in gold, in training and in the table's first scores.
+        train: Name of the split to train on.
+        valid: Name of the split that chooses the checkpoint.
+        test: Name of the split that is scored.
+        knowledge: Its knowledge store, from the table's own folder; `--knowledge` replaces it.
+        sample: Train on a part of the posts.
+        also_score: Other data sets of the table whose test posts are scored too, and the name of that
+            column in the published table ("" where it has none).
+        published: Name of this set's columns in the published table.
+        title: What the report calls it; NAME where None.
+        shown: Whether its cells stand in the report; not where it is only there to start from.
+    """
+
+    folder: str | None = None
+    format: str | None = None
+    images: str | None = None
+    label_map: dict[str, str] = Field(default_factory=dict)
+    convention: Literal["conll", "strict"] = "conll"
+    train: str = "train"
+    valid: str = "valid"
+    test: str = "test"
+    knowledge: str | None = None
+    sample: Sample | None = None
+    also_score: dict[str, str] = Field(default_factory=dict)
+    published: str | None = None
+    title: str | None = None
+    shown: bool = True
+
+
+class Pretraining(Section):
+    """``pretrain`` of a row: the run whose weights each of the row's runs starts from, of the same seed.
+
+    Args:
+        data: The data set to pre-train on; never sampled.
+        row: Pre-train as this row does; as the row itself where None.
+        recipe: Pre-train with another recipe, by size (see `Row.recipe`); the row's changes apply to it.
+        set: Changes besides.
+    """
+
+    data: str
+    row: str | None = None
+    recipe: str | dict[str, str] | None = None
+    set: Changes = Field(default_factory=dict)
+
+
+class Row(Section):
+    """``[[rows]]``: a system with its settings.
+
+    Args:
+        name: Its name in the table.
+        recipe: The recipe, from the table's own folder; or one a size: ``{ small = "small.toml", full =
+            "full-size.toml" }``.
+        set: Changes of the recipe.
+        set_at: Changes at a size, by size.
+        data: The data sets it is run on; all where None.
+        settings: The settings it is run with; all where None.
+        seeds: Its seeds; the table's where None.
+        pretrain: A run to start from.
+        whose: Whose picture and knowledge a post has, in training and in scoring.
+        whose_tested: The same in scoring, where it differs from training.
+        published: Name of the row in the published table; the row's own name where None, "" for none.
+        published_in: Published table of this row, where it is not the table's.
+        quoted: The row is not run: it has the published numbers alone, and is marked so.
+        note: A remark that stands below the report's table.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    recipe: str | dict[str, str] | None = None
+    set: Changes = Field(default_factory=dict)
+    set_at: dict[str, Changes] = Field(default_factory=dict)
+    data: list[str] | None = None
+    settings: list[str] | None = None
+    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    pretrain: Pretraining | None = None
+    whose: Whose = "own"
+    whose_tested: Whose | None = None
+    published: str | None = None
+    published_in: str | None = None
+    quoted: bool = False
+    note: str = ""
+
+    @property
+    def published_name(self) -> str | None:
+        """The row's name in the published table, or None."""
+        name = self.name if self.published is None else self.published
+        return name or None
+
+    @model_validator(mode="after")
+    def _quoted_or_run(self) -> Row:
+        if self.quoted and (self.recipe is not None or self.pretrain is not None):
+            raise ValueError("a quoted row is not run, so it has no recipe")
+        if not self.quoted and self.recipe is None:
+            raise ValueError('a recipe, or "quoted = true" for numbers from the paper alone')
+        return self
+
+
+class Setting(Section):
+    """``[[settings]]``: what every row is run with besides; one point of a plot's horizontal axis.
+
+    Args:
+        name: Its name.
+        value: Its place on the axis.
+        set: Changes of the recipes.
+        data: The data sets it is for; all where None.
+        sample: Train on a part of the posts.
+        published: Name of this setting in the published table.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    value: float | None = None
+    set: Changes = Field(default_factory=dict)
+    data: list[str] | None = None
+    sample: Sample | None = None
+    published: str | None = None
+
+
+class Size(Section):
+    """``[sizes.NAME]``: what the whole table is run with, chosen by `--size`.
+
+    Args:
+        set: Changes of all recipes.
+        seeds: The seeds; the table's where None.
+        samplings: How many samplings; the table's where None.
+        data: The data sets; all where None.
+        note: A remark for the report.
+    """
+
+    set: Changes = Field(default_factory=dict)
+    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    samplings: Annotated[int, Field(ge=1)] | None = None
+    data: list[str] | None = None
+    note: str = ""
+
+
+class Table(Section):
+    """A whole table.
+
+    Args:
+        title: What it shows.
+        paper: The paper that it follows.
+        published: The published table that stands beside it.
+        note: A remark for the report.
+        axis: What `Setting.value` counts; settings are then drawn as a curve.
+        seeds: The seeds of every row.
+        samplings: How many samples are drawn where `sample` is given, each of them run with every seed.
+        sampling_seed: Seed of the first one; the others follow.
+        sample: Train on a part of the posts.
+        sizes: What can be chosen with `--size`; the first is the default.
+        data: The data sets by name.
+        rows: The rows.
+        settings: The settings; one without changes where there are none.
+    """
+
+    title: Annotated[str, Field(min_length=1)]
+    paper: str | None = None
+    published: str | None = None
+    note: str = ""
+    axis: str | None = None
+    seeds: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    samplings: Annotated[int, Field(ge=1)] = 1
+    sampling_seed: int = 1
+    sample: Sample | None = None
+    sizes: dict[str, Size] = Field(default_factory=dict)
+    data: Annotated[dict[str, DataEntry], Field(min_length=1)]
+    rows: Annotated[list[Row], Field(min_length=1)]
+    settings: list[Setting] = Field(default_factory=list)
+
+    def row(self, name: str) -> Row:
+        """The row of that name."""
+        return next(row for row in self.rows if row.name == name)
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A table with where it stands and the size that was chosen.
+
+    Args:
+        path: The file.
+        table: What it says, the size's seeds, samplings and data sets applied.
+        size: The chosen size, or None where the table has none.
+    """
+
+    path: Path
+    table: Table
+    size: str | None
+
+    @property
+    def name(self) -> str:
+        """A name for files: the table's folder and file."""
+        stem = f"{self.path.resolve().parent.name}-{self.path.stem}"
+        sized = stem if self.size is None else f"{stem}-{self.size}"
+        return re.sub(r"[^\w.-]+", "-", sized)
+
+    def settings_of(self, row: Row, data: str) -> list[Setting]:
+        """The settings that a row is run with on a data set."""
+        settings = self.table.settings or [Setting.model_construct(name=WHOLE)]
+        return [
+            one
+            for one in settings
+            if (row.settings is None or one.name in row.settings) and (one.data is None or data in one.data)
+        ]
+
+    def data_of(self, row: Row) -> list[str]:
+        """The data sets that a row is run on."""
+        return [name for name, entry in self.table.data.items() if _runs_on(row, name, entry)]
+
+    def sample_of(self, data: str, setting: Setting) -> Sample | None:
+        """The part of the training posts that is trained on; None for all."""
+        return setting.sample or self.table.data[data].sample or self.table.sample
+
+    def recipe(self, row: Row, setting: Setting, *, pretraining: bool = False) -> Recipe:
+        """The recipe of a row with a setting, all changes made, without data and seed.
+
+        Args:
+            row: A row that is run.
+            setting: One of its settings.
+            pretraining: Give that of the run which the row starts from instead.
+
+        Raises:
+            RecipeError: The recipe with its changes is not valid.
+            UsageError: It names an unknown system.
+        """
+        origin = f"{self.path}, row {shown(row.name)}"
+        source, changed = row, [row]
+        more: Changes = {}
+        given = row.recipe
+        if pretraining and row.pretrain is not None:
+            more = row.pretrain.set
+            if row.pretrain.row is not None:
+                source = self.table.row(row.pretrain.row)
+                changed, given = [source], source.recipe
+            if row.pretrain.recipe is not None:
+                given = row.pretrain.recipe
+            origin += ", pretrain"
+        tables = read_toml(self._recipe_path(given, origin), "recipe")
+        steps = [self.table.sizes[self.size].set if self.size is not None else {}]
+        for one in changed:
+            steps += [one.set, one.set_at.get(self.size or "", {})]
+        # Which posts there are is the table's matter, so the recipe's own data is not looked at.
+        tables.pop("data", None)
+        tables.get("knowledge", {}).pop("store", None)
+        for changes in (*steps, setting.set, more):
+            if "data" in changes or "store" in changes.get("knowledge", {}):
+                raise RecipeError(
+                    f"{origin}: data and knowledge.store cannot be changed for a row.",
+                    hint="Describe the data set under [data.NAME] and choose it with the row's `data`.",
+                )
+            tables = merged(tables, changes, origin)
+        try:
+            return check_recipe(tables, origin)
+        except RecipeError:
+            raise
+        except MnerError as error:
+            raise RecipeError(f"{origin}: {error.what}", hint=error.hint) from error
+
+    def _recipe_path(self, given: str | dict[str, str] | None, origin: str) -> Path:
+        if isinstance(given, dict):
+            if self.size not in given:
+                raise RecipeError(
+                    f"{origin}: there is no recipe for the size {self.size}.",
+                    got=", ".join(given),
+                    hint="Add one, or choose another --size.",
+                )
+            given = given[self.size]
+        assert given is not None
+        return self.path.parent / given
+
+
+def read_table(path: str | Path, size: str | None = None) -> TableFile:
+    """Read and check a table, its recipes included.
+
+    Args:
+        path: The TOML file.
+        size: One of its sizes; its first one where None.
+
+    Raises:
+        RecipeError: It is not there, is no TOML, has an unknown key, a value of a wrong type, or names a
+            row, data set, setting, size or recipe that is not there.
+        UsageError: It names an unknown system.
+    """
+    path = Path(path)
+    try:
+        table = Table.model_validate(read_toml(path, "table"))
+    except ValidationError as error:
+        raise explained(error, str(path), Table) from error
+    _check_names(table, path)
+    chosen = _chosen(table, size, path)
+    if chosen is not None:
+        entry = table.sizes[chosen]
+        table = table.model_copy(
+            update={
+                "seeds": entry.seeds or table.seeds,
+                "samplings": entry.samplings or table.samplings,
+                "data": _showing(table.data, entry.data),
+            }
+        )
+    file = TableFile(path, table, chosen)
+    for row in table.rows:
+        if not row.quoted:
+            for data in file.data_of(row):
+                for setting in file.settings_of(row, data):
+                    file.recipe(row, setting)
+                    if row.pretrain is not None:
+                        file.recipe(row, setting, pretraining=True)
+    return file
+
+
+def only(file: TableFile, rows: Iterable[str] = (), data: Iterable[str] = ()) -> TableFile:
+    """A table with some of its rows and data sets alone.
+
+    Args:
+        file: The table.
+        rows: Names of rows; all where empty.
+        data: Names of data sets; all where empty.
+
+    Raises:
+        RecipeError: There is no such row or data set.
+    """
+    table = file.table
+    rows, data = list(rows), list(data)
+    for name in rows:
+        _known(name, [row.name for row in table.rows], f"{file.path}: there is no row")
+    for name in data:
+        _known(name, table.data, f"{file.path}: there is no data set")
+    return replace(
+        file,
+        table=table.model_copy(
+            update={
+                "rows": [row for row in table.rows if not rows or row.name in rows],
+                "data": _showing(table.data, data or None),
+            }
+        ),
+    )
+
+
+def merged(tables: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Tables with changes made in them, table by table.
+
+    Raises:
+        RecipeError: A change puts a table in a value's place, or a value in a table's.
+    """
+    result = dict(tables)
+    for key, value in changes.items():
+        there = result.get(key)
+        if isinstance(there, Mapping) and isinstance(value, Mapping):
+            result[key] = merged(there, value, origin)
+        elif there is not None and isinstance(there, Mapping) != isinstance(value, Mapping):
+            raise RecipeError(
+                f"{origin}: a change of {key} does not fit.",
+                expected="a table" if isinstance(there, Mapping) else "a value",
+                got=shown(value),
+            )
+        else:
+            result[key] = merged({}, value, origin) if isinstance(value, Mapping) else value
+    return result
+
+
+def _runs_on(row: Row, name: str, entry: DataEntry) -> bool:
+    return entry.shown and (row.data is None or name in row.data)
+
+
+def _showing(data: Mapping[str, DataEntry], names: list[str] | None) -> dict[str, DataEntry]:
+    """The data sets, of which only some are run on; the others may still be started from or scored."""
+    return {
+        name: entry if names is None or name in names else entry.model_copy(update={"shown": False})
+        for name, entry in data.items()
+    }
+
+
+def _chosen(table: Table, size: str | None, path: Path) -> str | None:
+    if size is None:
+        return next(iter(table.sizes), None)
+    _known(size, table.sizes, f"{path}: there is no size")
+    return size
+
+
+def _check_names(table: Table, path: Path) -> None:
+    for what, names in (
+        ("rows", [row.name for row in table.rows]),
+        ("settings", [setting.name for setting in table.settings]),
+    ):
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise RecipeError(f"{path}: two {what} are called {shown(twice)}.", expected="a name of its own")
+    settings = [setting.name for setting in table.settings]
+    rows = [row.name for row in table.rows if not row.quoted]
+    for row in table.rows:
+        where = f"{path}, row {shown(row.name)}: there is no"
+        for name in row.data or ():
+            _known(name, table.data, f"{where} data set")
+        for name in row.settings or ():
+            _known(name, settings, f"{where} setting")
+        sized = row.recipe if isinstance(row.recipe, dict) else {}
+        for name in (*row.set_at, *sized):
+            _known(name, table.sizes, f"{where} size")
+        if row.pretrain is not None:
+            _known(row.pretrain.data, table.data, f"{where} data set")
+            if row.pretrain.row is not None:
+                _known(row.pretrain.row, rows, f"{where} row with a recipe")
+    for setting in table.settings:
+        for name in setting.data or ():
+            _known(name, table.data, f"{path}, setting {shown(setting.name)}: there is no data set")
+    for key, entry in table.data.items():
+        for name in entry.also_score:
+            _known(name, table.data, f"{path}, data.{key}.also_score: there is no data set")
+    for key, size in table.sizes.items():
+        for name in size.data or ():
+            _known(name, table.data, f"{path}, sizes.{key}: there is no data set")
+
+
+def _known(name: str, names: Iterable[str], what: str) -> None:
+    names = list(names)
+    if name not in names:
+        raise RecipeError(f"{what} {shown(name)}.", hint=did_you_mean(name, names))
