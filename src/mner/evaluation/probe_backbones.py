@@ -6,39 +6,30 @@ ordinary checkpoints and are named in recipes like any other.
 
 from __future__ import annotations
 
-import json
 import string
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
-from tokenizers.models import WordPiece
 from transformers import (
     BertConfig,
-    BertModel,
     BertTokenizer,
     CLIPVisionConfig,
-    CLIPVisionModel,
-    PreTrainedModel,
+    PreTrainedConfig,
     SiglipVisionConfig,
-    SiglipVisionModel,
 )
 
-from mner.errors import UsageError
 from mner.evaluation.probe_drawing import COLOURS, PAINTERS, draw
 from mner.evaluation.probe_texts import (
     pieces_of_names,
     words_of_posts,
     words_of_templates_about_pictures,
 )
-from mner.pretrained import quiet_loading
+from mner.nn.new_backbones import piece_tokenizer, refuse_to_replace, write_backbone
 
 BACKBONES = ("bert", "clip", "siglip")
 """The folders that `write_backbones` makes."""
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 POSITIONS = 160
 
 # So many drawings of each kind show every word that is ever said of one.
@@ -46,7 +37,10 @@ _DRAWINGS = 150
 
 
 def vocabulary() -> list[str]:
-    """The pieces that the probe's tokenizer knows: all of its words, pieces of names, single characters."""
+    """The pieces that the probe's tokenizer knows: all of its words, pieces of names, single characters.
+
+    Special tokens are not among them.
+    """
     random = np.random.default_rng(0)
     words = words_of_posts() | words_of_templates_about_pictures() | set(COLOURS)
     for kind in PAINTERS:
@@ -55,21 +49,14 @@ def vocabulary() -> list[str]:
             words.update(word for said in (*drawing.traits, drawing.background) for word in said.split())
     starts, rest = pieces_of_names()
     characters = string.ascii_letters + string.digits + ".,:;!?'-…"
-    pieces = [*SPECIAL, *characters, *sorted(words), *starts]
+    pieces = [*characters, *sorted(words), *starts]
     pieces += [f"##{piece}" for piece in (*characters, *rest)]
     return list(dict.fromkeys(pieces))
 
 
 def tokenizer() -> BertTokenizer:
     """A word-piece tokenizer over `vocabulary` that keeps case, so that names can be told by it."""
-    ids = {piece: index for index, piece in enumerate(vocabulary())}
-    built = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
-    built.normalizer = normalizers.BertNormalizer(lowercase=False)
-    built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    built.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])]
-    )
-    return BertTokenizer(tokenizer_object=built, vocab=ids, do_lower_case=False, model_max_length=POSITIONS)
+    return piece_tokenizer(vocabulary(), POSITIONS)
 
 
 def write_backbones(folder: str | Path, seed: int = 1, *, overwrite: bool = False) -> dict[str, Path]:
@@ -87,9 +74,7 @@ def write_backbones(folder: str | Path, seed: int = 1, *, overwrite: bool = Fals
         UsageError: A folder is there already and `overwrite` was not asked for.
     """
     paths = {name: Path(folder) / name for name in BACKBONES}
-    for path in paths.values():
-        if (path / "config.json").exists() and not overwrite:
-            raise UsageError(f"{path} is there already.", hint="Give --overwrite to replace it.")
+    refuse_to_replace(paths.values(), overwrite)
     words = tokenizer()
     narrow: dict[str, Any] = {
         "hidden_size": 64,
@@ -99,7 +84,7 @@ def write_backbones(folder: str | Path, seed: int = 1, *, overwrite: bool = Fals
     }
     # Random initial weights of the usual 0.02 are so small at this width that nothing is learned for long.
     spread = 0.1
-    configs = {
+    configs: dict[str, PreTrainedConfig] = {
         "bert": BertConfig(
             vocab_size=len(words),
             max_position_embeddings=POSITIONS,
@@ -111,19 +96,8 @@ def write_backbones(folder: str | Path, seed: int = 1, *, overwrite: bool = Fals
         "clip": CLIPVisionConfig(image_size=32, patch_size=8, initializer_range=spread, **narrow),
         "siglip": SiglipVisionConfig(image_size=32, patch_size=8, **narrow),
     }
-    classes: dict[str, type[PreTrainedModel]] = {
-        "bert": BertModel,
-        "clip": CLIPVisionModel,
-        "siglip": SiglipVisionModel,
-    }
-    with torch.random.fork_rng(devices=[]), quiet_loading():
-        for name, path in paths.items():
-            torch.manual_seed(seed)
-            path.mkdir(parents=True, exist_ok=True)
-            classes[name](configs[name]).save_pretrained(path)
-        words.save_pretrained(paths["bert"])
+    write_backbone(paths["bert"], configs["bert"], seed, tokenizer=words)
     normalisation = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
     for name in ("clip", "siglip"):
-        text = json.dumps(normalisation, indent=2) + "\n"
-        (paths[name] / "preprocessor_config.json").write_text(text, encoding="utf-8")
+        write_backbone(paths[name], configs[name], seed, normalisation=normalisation)
     return paths
