@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mner.posts import Entity, Post
 
-# Pairs of background and text that keep a contrast of 4.5 or more, in light and in dark.
-_LIGHT = ("#cfe8ff", "#d8f5d0", "#ffe3c2", "#f3d6f5", "#fff3b0", "#ffd6d6", "#d6f0ee", "#e3ddff")
-_DARK = ("#0b4a77", "#205a16", "#7a4300", "#6a2470", "#665300", "#7c2222", "#0e5752", "#403088")
+# Backgrounds on which the text, dark on light and light on dark, keeps a contrast of 4.5 or more.
+LIGHT_COLOURS = ("#cfe8ff", "#d8f5d0", "#ffe3c2", "#f3d6f5", "#fff3b0", "#ffd6d6", "#d6f0ee", "#e3ddff")
+DARK_COLOURS = ("#0b4a77", "#205a16", "#7a4300", "#6a2470", "#665300", "#7c2222", "#0e5752", "#403088")
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -53,8 +53,8 @@ def page(posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> str:
     """
     labels = sorted({entity.label for _, entities in posts for entity in entities})
     classes = {label: f"type{number}" for number, label in enumerate(labels)}
-    light = "".join(f".{name}{{background:{_LIGHT[i % 8]}}}" for i, name in enumerate(classes.values()))
-    dark = "".join(f".{name}{{background:{_DARK[i % 8]}}}" for i, name in enumerate(classes.values()))
+    light = "".join(f".{name}{{background:{LIGHT_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values()))
+    dark = "".join(f".{name}{{background:{DARK_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values()))
     legend = "".join(
         f'<li><mark class="{name}">{html.escape(label)}</mark></li>' for label, name in classes.items()
     )
