@@ -53,7 +53,9 @@ def page(posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> str:
     """
     labels = sorted({entity.label for _, entities in posts for entity in entities})
     classes = {label: f"type{number}" for number, label in enumerate(labels)}
-    light = "".join(f".{name}{{background:{LIGHT_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values()))
+    light = "".join(
+        f".{name}{{background:{LIGHT_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values())
+    )
     dark = "".join(f".{name}{{background:{DARK_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values()))
     legend = "".join(
         f'<li><mark class="{name}">{html.escape(label)}</mark></li>' for label, name in classes.items()
