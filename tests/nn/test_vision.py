@@ -185,7 +185,8 @@ def test_normalisation_is_the_checkpoints_own_or_that_of_its_kind(tmp_path):
     assert vision.load_normalisation(str(tmp_path), clip) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
 
 
-def test_a_kept_tower_knows_when_its_weights_changed(monkeypatch):
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_kept_tower_knows_when_its_weights_changed(fused, monkeypatch):
     computed = []
     digest = vision.hashlib.sha256
     monkeypatch.setattr(vision.hashlib, "sha256", lambda: computed.append(1) or digest())
@@ -193,7 +194,7 @@ def test_a_kept_tower_knows_when_its_weights_changed(monkeypatch):
     kept = vision.KeptTower(tower)
     before = kept.revision()
     assert kept.revision() == before
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(tower.parameters(), lr=1e-3, fused=fused)
     vision.pooled(tower, torch.randn(2, 3, 64, 64)).sum().backward()
     assert kept.revision() == before
     optimizer.step()

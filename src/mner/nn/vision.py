@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import AutoConfig, AutoModel, CLIPVisionConfig, PreTrainedConfig, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.image_utils import (
@@ -37,6 +38,17 @@ _TOWERS = _WITH_CLASS_TOKEN | _WITHOUT_CLASS_TOKEN
 
 # Parts of pictures that a kept tower reads at once.
 _CHUNK = 32
+
+_optimizer_steps = 0
+
+
+def _count_step(*_: Any) -> None:
+    # A fused optimizer changes weights without counting their versions up, so that its steps are counted.
+    global _optimizer_steps
+    _optimizer_steps += 1
+
+
+register_optimizer_step_post_hook(_count_step)
 
 
 def scratch_config() -> PreTrainedConfig:
@@ -358,8 +370,12 @@ class KeptTower:
     def revision(self) -> str:
         """A digest of the weights, their type and device; computed anew when a weight was changed."""
         tensors = dict(self.module.named_parameters()) | dict(self.module.named_buffers())
-        # In-place changes, an optimizer's among them, count a tensor's version up.
-        seen = tuple((id(value), value.data_ptr(), _version(value)) for value in tensors.values())
+        # In-place changes count a tensor's version up, all but those of fused optimizers.
+        trained = any(value.requires_grad for value in tensors.values())
+        seen = (
+            _optimizer_steps if trained else 0,
+            *((id(value), value.data_ptr(), _version(value)) for value in tensors.values()),
+        )
         if seen != self._seen:
             whole = hashlib.sha256()
             for name, value in tensors.items():
