@@ -16,6 +16,7 @@ from mner import __version__
 from mner.decoding import decode
 from mner.encoding import Batch, EncodingSettings, PostEncoder, Preprocessing, Vocabulary, sorted_batches
 from mner.errors import RunFolderError, UsageError, shown
+from mner.exposing import Arrays, exposed_arrays
 from mner.knowledge.attaching import KINDS
 from mner.knowledge.supplying import KnowledgeSettings
 from mner.models import MnerModel, Output, model_named
@@ -162,6 +163,17 @@ class Recognizer:
         remaining = iter(posts)
         while chunk := list(itertools.islice(remaining, window)):
             yield from self.predict(chunk, batch_size=batch_size)
+
+    def exposed(self, posts: Sequence[Post]) -> list[Arrays]:
+        """What the model shows of posts, as named arrays; see `mner.exposing.exposed_arrays`.
+
+        Args:
+            posts: The posts, read as one batch.
+
+        Returns:
+            For each post its arrays by name.
+        """
+        return exposed_arrays(self.model, self.encoder, posts)
 
     @torch.inference_mode()
     def _recognise(self, posts: Sequence[Post]) -> list[list[Entity]]:

@@ -38,8 +38,9 @@ Departures
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -172,6 +173,14 @@ class CatMner(MnerModel):
 
     config_class = CatMnerConfig
     reads_pictures = True
+    exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "image_attention": ("layers", "words", "cells"),
+        "image_saliency": ("layers", "cells"),
+        "type_saliency": ("layers", "types", "cells"),
+        "text_saliency": ("layers", "words"),
+        "image_gate": ("layers", "cells"),
+        "text_gate": ("layers", "words"),
+    }
 
     def __init__(self, config: CatMnerConfig) -> None:
         super().__init__(config)

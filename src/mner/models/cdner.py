@@ -40,6 +40,9 @@ Departures
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
@@ -129,6 +132,12 @@ class Cdner(MnerModel):
 
     config_class = CdnerConfig
     reads_pictures = True
+    exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "chain": (CHAIN,),
+        "text_gate": ("words", "features"),
+        "caption_gate": ("words", "features"),
+        "caption_attention": ("words", CAPTION),
+    }
 
     def __init__(self, config: CdnerConfig) -> None:
         super().__init__(config)

@@ -40,7 +40,8 @@ Departures
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -168,6 +169,13 @@ class Dghc(MnerModel):
 
     config_class = DghcConfig
     reads_pictures = True
+    exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "relation": (),
+        "coefficient": ("features",),
+        "picture_weight": ("features",),
+        "gates": ("layers", "blocks"),
+        "blocks": ("blocks",),
+    }
 
     def __init__(self, config: DghcConfig) -> None:
         super().__init__(config)

@@ -56,8 +56,9 @@ Departures
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -288,6 +289,11 @@ class MgipsCl(MnerModel):
 
     config_class = MgipsClConfig
     reads_pictures = True
+    exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "pre_post_gate": ("words",),
+        "similarity": ("posts",),
+        "implicit_positives": ("positives",),
+    }
 
     def __init__(self, config: MgipsClConfig) -> None:
         super().__init__(config)

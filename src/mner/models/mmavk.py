@@ -40,7 +40,8 @@ Departures
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -122,6 +123,11 @@ class Mmavk(MnerModel):
 
     config_class = MmavkConfig
     reads_pictures = True
+    exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "relevance": (),
+        "relevance_weight": (),
+        "knowledge_attention": ("words", KNOWLEDGE),
+    }
 
     def __init__(self, config: MmavkConfig) -> None:
         super().__init__(config)
@@ -258,7 +264,8 @@ class Mmavk(MnerModel):
     def forward(self, batch: Batch, expose: bool = False) -> Output:
         """Read a batch; see `MnerModel.forward`.
 
-        Exposes ``relevance_weight`` (B,) where knowledge is read, and with attention
+        Exposes, where knowledge is read, ``relevance_weight`` (B,) what it weighs; with a filter
+        ``relevance`` (B,), no number where it is not known; and with attention
         ``knowledge_attention`` (B, W, k).
         """
         if self.config.fusion == "text-only":
@@ -273,5 +280,7 @@ class Mmavk(MnerModel):
         # Eq. 11-12
         output: Output = self.decoder(words, batch)
         if exposed is not None:
+            if batch.relevance is not None and batch.relevance_known is not None:
+                exposed["relevance"] = batch.relevance.masked_fill(~batch.relevance_known, torch.nan)
             output.exposed = {"relevance_weight": weight, **exposed}
         return output
