@@ -1,0 +1,70 @@
+"""One server for all tests of the service: a tiny recogniser behind real sockets, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
+
+from mner.serving.application import create_application
+from mner.serving.server import Server, make_server
+from mner.serving.settings import Limits, ServingSettings
+from tests.contract.tiny import tiny
+
+LIMITS = Limits(
+    body_bytes=300_000, pixels=250_000, request_pixels=600_000, posts=8, characters=4_000, seconds=20.0
+)
+
+
+@contextmanager
+def serving(app: Any, **options: Any) -> Iterator[tuple[str, Server]]:
+    """An application behind a real socket; its address and the server."""
+    server = make_server(app, port=0, log_level="critical", **options)
+    up = threading.Event()
+    original = server.startup
+
+    async def startup(sockets: Any = None) -> None:
+        await original(sockets)
+        up.set()
+
+    server.startup = startup  # type: ignore[method-assign]
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    assert up.wait(60), "the server did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}", server
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive(), "the server did not leave"
+
+
+@pytest.fixture(scope="session")
+def recognizer() -> Any:
+    """A tiny recogniser that looks at the cells of a picture."""
+    return tiny("cat-mner")
+
+
+@pytest.fixture(scope="session")
+def application(recognizer: Any) -> Any:
+    return create_application(recognizer, ServingSettings(limits=LIMITS, page=False))
+
+
+@pytest.fixture(scope="session")
+def address(application: Any) -> Iterator[str]:
+    with serving(application) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=address, timeout=30) as found:
+        yield found
