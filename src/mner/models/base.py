@@ -107,8 +107,8 @@ class MnerModel(PreTrainedModel):
 
     registered_name: ClassVar[str] = ""
     reads_pictures: ClassVar[bool] = False
-    # What a forward pass exposes, by name, with what the axes behind that of posts stand for: ``words``, a kind
-    # of knowledge for its sub-words, or whatever the model says.
+    # What a forward pass exposes, by name, with what the axes behind that of posts stand for: ``words``, a
+    # kind of knowledge for its sub-words, or whatever the model says.
     exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # Parameters of these modules form the groups that have learning rates of their own; all others are new.
     groups: ClassVar[dict[str, str]] = {"text_encoder": "text", "vision_encoder": "vision", "crf": "crf"}

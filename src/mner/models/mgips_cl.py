@@ -56,9 +56,8 @@ Departures
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -289,11 +288,7 @@ class MgipsCl(MnerModel):
 
     config_class = MgipsClConfig
     reads_pictures = True
-    exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "pre_post_gate": ("words",),
-        "similarity": ("posts",),
-        "implicit_positives": ("positives",),
-    }
+    exposes = {"pre_post_gate": ("words",), "similarity": ("posts",), "implicit_positives": ("positives",)}  # noqa: RUF012
 
     def __init__(self, config: MgipsClConfig) -> None:
         super().__init__(config)
@@ -350,9 +345,8 @@ class MgipsCl(MnerModel):
     def forward(self, batch: Batch, expose: bool = False) -> Output:
         """Read a batch; see `MnerModel.forward`.
 
-        `Output.losses` has ``crf``, ``implicit_contrast`` and ``contrast`` (eq. 16-18), and
-        ``texts_with_choice``: how many texts had more than K pictures to choose from; the implicit
-        loss of all others is 0 by its formula.
+        `Output.losses` has ``crf``, ``implicit_contrast`` and ``contrast`` (eq. 16-18), and ``texts_with_choice``:
+        how many texts had more than K pictures to choose from; the implicit loss of all others is 0.
 
         Exposes, for B posts of W words: ``pre_post_gate`` (B, W) I of each word's first sub-word, the
         mean over features, 1 where there is no picture (all from the text); where the model has a
