@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -82,9 +83,11 @@ def test_predict_many_keeps_order_and_names_bad_lines(trained, tmp_path, capsys)
     assert "line 51" in written.err
     records = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
     assert [r.get("id") for r in records] == [
-        str(n) if n != 9 else None for n in range(50) if n not in (7, 11)
+        str(n) for n in range(50) if n not in (7, 9, 11)
     ]
-    assert all(len(record["entities"]) == 2 for record in records if record.get("id"))
+    assert all(len(record["entities"]) == 2 for record in records)
+    rejects = [json.loads(line) for line in Path(f"{target}.rejects.jsonl").read_text().splitlines()]
+    assert [(r["line"], r["predicted"]) for r in rejects] == [(8, False), (10, False), (51, False)]
 
 
 @pytest.mark.parametrize(

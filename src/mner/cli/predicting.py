@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
-from mner.errors import DataError, UsageError, shown
+from mner.errors import DataError, UsageError
 from mner.posts import Entity, Post
+
+if TYPE_CHECKING:
+    from mner.bulk import BulkReport
+
+MOST_ON_A_PAGE = 1000
 
 # Colours that can be told apart on light and dark terminals; types take them in turn.
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
@@ -28,10 +31,30 @@ def predict(
     alt: Annotated[str | None, typer.Option(help="The picture's alternative text.")] = None,
     model: Annotated[Path | None, typer.Option(help="A run folder.")] = None,
     source: Annotated[
-        str | None, typer.Option("--input", help="Posts: a .jsonl file, a text file with one a line, or '-'.")
+        str | None,
+        typer.Option("--input", help="Posts: .jsonl, .csv, .tsv, .parquet, a text a line, or '-' (stdin)."),
     ] = None,
     knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    output: Annotated[str, typer.Option(help="Where entities go, as JSON lines; '-' is stdout.")] = "-",
+    output: Annotated[
+        str, typer.Option(help="Where entities go: .jsonl, .csv, .parquet, .conll, or '-' (stdout).")
+    ] = "-",
+    input_format: Annotated[
+        str | None, typer.Option(help="jsonl, text, csv, tsv or parquet, where the name does not say it.")
+    ] = None,
+    output_format: Annotated[
+        str | None, typer.Option(help="jsonl, csv, parquet or conll, where the name does not say it.")
+    ] = None,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where lines that cannot be read go [OUTPUT.rejects.jsonl].")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was stopped.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start again although a run is unfinished.")
+    ] = False,
+    max_characters: Annotated[int, typer.Option(min=1, help="Longer posts are refused.")] = 100_000,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write a page with the entities highlighted (1000 posts).")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
@@ -49,6 +72,7 @@ def predict(
             expected="--model with a run folder",
             hint="`make demo` trains one in a few minutes, `mner train RECIPE.toml` any other.",
         )
+    from mner.bulk import predict_file, prediction_record
     from mner.recognizer import Recognizer
 
     recognizer = Recognizer.from_pretrained(model, device=device, dtype=dtype)
@@ -56,36 +80,73 @@ def predict(
         given = [Post.from_text(text, image=image, alt=alt)]
         (post,) = given if knowledge is None else recognizer.knowledge.supply(given, knowledge)
         entities = recognizer(post)
+        if html is not None:
+            _write_page(html, [(post, entities)])
         if image is not None and recognizer.picture_summary is not None:
             err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
         if as_json:
-            print_json(as_record(post, entities))
+            print_json(prediction_record(post, entities))
         else:
             print_post(text, entities)
         return
     assert source is not None
-    problems: list[str] = []
-    with _opened(source) as lines, _written(output) as written, bars("recognising") as advance:
-        posts, kept = _noted(_posts(lines, source, problems))
-        known = posts if knowledge is None else recognizer.knowledge.supply(posts, knowledge)
-        for entities in recognizer.stream(known, batch_size=batch_size):
-            written.write(json.dumps(as_record(kept.pop(0), entities), ensure_ascii=False) + "\n")
-            advance(1)
+    page: list[tuple[Post, Sequence[Entity]]] = []
+
+    def keep(post: Post, entities: Sequence[Entity]) -> None:
+        if html is not None and len(page) < MOST_ON_A_PAGE:
+            page.append((post, entities))
+
+    report = predict_file(
+        recognizer,
+        sys.stdin.buffer if source == "-" else Path(source),
+        sys.stdout.buffer if output == "-" else Path(output),
+        knowledge=knowledge,
+        input_format=input_format,
+        written_as=output_format,
+        rejects=rejects,
+        resume=resume,
+        overwrite=overwrite,
+        batch_size=batch_size,
+        most_characters=max_characters,
+        seen=keep,
+        progress=bars,
+    )
+    if html is not None:
+        _write_page(html, page)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
-    for problem in problems[:20]:
+    say_report(report, source)
+
+
+def say_report(report: BulkReport, source: str) -> None:
+    """Say what became of an input.
+
+    Raises:
+        DataError: Lines of it could not be predicted.
+    """
+    if report.was_done:
+        err.print("The output is complete already; there is nothing to go on with.")
+        return
+    again = f", the first {report.resumed_after} lines by an earlier run" if report.resumed_after else ""
+    err.print(f"{report.posts} posts, {report.entities} entities{again}.", markup=False, soft_wrap=True)
+    if report.pictureless:
+        err.print(f"{report.pictureless} posts were predicted without the picture that they name.")
+    for problem in report.examples:
         err.print(problem, markup=False, soft_wrap=True)
-    if problems:
+    if report.rejected:
+        listed = f"Each is listed in {report.rejects}." if report.rejects is not None else ""
+        named = "stdin" if source == "-" else source
         raise DataError(
-            f"{len(problems)} lines of {source} could not be read; all others were predicted.",
-            hint="Each is named above with its line." if len(problems) <= 20 else "The first 20 are above.",
+            f"{report.rejected} lines of {named} could not be read; all others were predicted.",
+            hint=listed or ("Each is named above." if report.rejected <= len(report.examples) else None),
         )
 
 
-def as_record(post: Post, entities: Iterable[Entity]) -> dict[str, Any]:
-    """A post and its entities as every command writes them as JSON."""
-    record: dict[str, Any] = {"id": post.id} if post.id else {}
-    return {**record, "text": post.text, "entities": [entity.as_dict() for entity in entities]}
+def _write_page(path: Path, posts: Sequence[tuple[Post, Sequence[Entity]]]) -> None:
+    from mner.html import write_page
+
+    write_page(path, posts, "Entities")
+    err.print(f"A page with {len(posts)} posts: {path}", markup=False, soft_wrap=True)
 
 
 def highlighted(text: str, entities: Iterable[Entity]) -> Text:
@@ -109,65 +170,3 @@ def print_post(text: str, entities: Iterable[Entity]) -> None:
     out.print(highlighted(text, found))
     if not found:
         err.print("No entities were found.")
-
-
-@contextlib.contextmanager
-def _opened(source: str) -> Iterator[Iterable[bytes]]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(source).open("rb")  # noqa: SIM115 (closed below, opened here for the message)
-    except OSError as error:
-        raise DataError(f"The posts in {shown(source)} cannot be read.", got=str(error)) from error
-    with file:
-        yield file
-
-
-@contextlib.contextmanager
-def _written(output: str) -> Iterator[TextIO]:
-    if output == "-":
-        yield sys.stdout
-        return
-    draft = Path(output + ".part")
-    try:
-        file = draft.open("w", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{shown(output)} cannot be written.", got=str(error)) from error
-    with file:
-        yield file
-    draft.replace(output)
-
-
-def _posts(lines: Iterable[bytes], source: str, problems: list[str]) -> Iterator[Post]:
-    from mner.data import parse_jsonl_line
-
-    base = None if source == "-" else Path(source).parent
-    for number, raw in enumerate(lines, 1):
-        where = f"{'stdin' if source == '-' else source}, line {number}"
-        try:
-            line = raw.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            problems.append(f"{where}: not UTF-8 ({error.reason} at byte {error.start})")
-            continue
-        if not line.strip():
-            continue
-        if not line.lstrip().startswith("{"):
-            yield Post.from_text(line)
-            continue
-        try:
-            yield parse_jsonl_line(line, base=base, where=where)
-        except DataError as error:
-            problems.append(str(error))
-
-
-def _noted(posts: Iterable[Post]) -> tuple[Iterator[Post], list[Post]]:
-    # The stream reads ahead; what it has read and not yet answered waits here.
-    waiting: list[Post] = []
-
-    def reading() -> Iterator[Post]:
-        for post in posts:
-            waiting.append(post)
-            yield post
-
-    return reading(), waiting

@@ -48,6 +48,13 @@ class FeatureStore:
             self._load()
         return self
 
+    def clear(self) -> None:
+        """Forget all vectors; what is on disk stays there."""
+        self._way = None
+        self._vectors.clear()
+        self._bytes = 0
+        self._unsaved = False
+
     def __len__(self) -> int:
         return len(self._vectors)
 

@@ -36,6 +36,7 @@ _PLAIN_CROPS: tuple[Box, ...] = tuple(
 
 # Before the reason why a post has no picture, in the counts.
 _NONE = "no picture: "
+_MOST_REASONS = 1000
 
 MOST_CROPS = len(_PLAIN_CROPS)
 """Most crops of a picture in which nothing was found."""
@@ -222,19 +223,25 @@ class PictureReader:
 
     def _content(self, post: Post) -> tuple[bytes | None, str]:
         if post.image is None:
-            self.counts[_NONE + (post.image_problem or "")] += 1
+            self._count_missing(post.image_problem or "")
             return None, ""
         content, problem = read_picture(post.image)
         if content is None:
-            self.counts[_NONE + str(problem)] += 1
+            self._count_missing(str(problem))
             return None, ""
         return content, hashlib.sha256(content).hexdigest()
 
     def _opened(self, content: bytes) -> Image.Image | None:
         picture = open_picture(content)
         if picture.image is None:
-            self.counts[_NONE + str(picture.problem)] += 1
+            self._count_missing(str(picture.problem))
         return picture.image
+
+    def _count_missing(self, reason: str) -> None:
+        # Reasons may name files, and a stream has any number of those.
+        if _NONE + reason not in self.counts and len(self.counts) >= _MOST_REASONS:
+            reason = "other reasons"
+        self.counts[_NONE + reason] += 1
 
     def _note(self, block: VisualBlock, row: int, key: str, parts: int) -> None:
         assert block.pictures is not None

@@ -1,0 +1,260 @@
+"""A file that grows by whole pieces of work and survives a kill at any byte.
+
+Beside ``OUTPUT`` stand, while the work goes on, ``OUTPUT.part`` with what was written and
+``OUTPUT.state.json``, which says how much of that counts and how far the input was read. A commit first
+makes the written bytes last and then replaces the state in one step. Whoever goes on cuts the files to what
+the state says; what came after the last commit is done again, with the same result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from mner.bulk.formats import OutputFormat
+from mner.bulk.reading import Position
+from mner.errors import DataError, UsageError, shown
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where two processes cannot open the file for writing anyway
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+
+
+class Journal:
+    """The output and the list of refused lines of one run over one input.
+
+    Args:
+        target: The file that will stand there at the end.
+        rejects: The file of refused lines, there only if there are any.
+        written_as: How predictions are written.
+        settings: What shapes the output; another run goes on only with the same.
+        resume: Go on where an earlier run was stopped; start where none was.
+        overwrite: Throw away what an earlier run that was stopped has written.
+
+    Raises:
+        UsageError: Another run is unfinished and neither `resume` nor `overwrite` was asked for, or its
+            settings were others, or it is still going on.
+        DataError: A file cannot be written, or the state is damaged.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        rejects: Path,
+        written_as: OutputFormat,
+        settings: dict[str, Any],
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self.target = target
+        self.rejects = rejects
+        self.written_as = written_as
+        self.settings = settings
+        self.part = target.with_name(target.name + ".part")
+        self.state_file = target.with_name(target.name + ".state.json")
+        self.position: Position | None = None
+        self.counts: dict[str, int] = {}
+        self.is_done = False
+        self._files: list[BinaryIO] = []
+        state = self._read_state()
+        if state is not None and not resume and not overwrite:
+            raise UsageError(
+                f"An earlier run to {target} was stopped after {state['position']['line']} lines.",
+                hint="--resume goes on with it, --overwrite starts again.",
+            )
+        if state is not None and resume:
+            self._check(state["settings"])
+            self.position = Position(**state["position"])
+            self.counts = dict(state["counts"])
+            if state["complete"]:
+                # Stopped between the last commit and the end.
+                self._settle()
+                return
+        elif resume and target.exists():
+            self.is_done = True
+            return
+        sizes = state["sizes"] if state is not None and resume else None
+        self._open(sizes)
+
+    def _open(self, sizes: list[int] | None) -> None:
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            for path in (self.part, self.rejects):
+                self._files.append(path.open("r+b" if path.exists() else "w+b"))
+            self._lock()
+            if sizes is None:
+                self.state_file.unlink(missing_ok=True)
+            for file, size, path in zip(self._files, sizes or (0, 0), (self.part, self.rejects), strict=True):
+                if file.seek(0, os.SEEK_END) < size:
+                    raise DataError(
+                        f"{path} is shorter than the earlier run left it.",
+                        expected=f"at least {size} bytes",
+                        hint="--overwrite starts again.",
+                    )
+                file.truncate(size)
+                file.seek(size)
+            if sizes is None:
+                self._files[0].write(self.written_as.header)
+        except OSError as error:
+            self.close()
+            raise DataError(f"{self.target} cannot be written.", got=error.strerror or str(error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._files[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another process is writing {self.target}.", hint="Wait for it, or name another output."
+            ) from None
+
+    def _read_state(self) -> dict[str, Any] | None:
+        try:
+            state = json.loads(self.state_file.read_text(encoding="utf-8"))
+            if state["format"] != FORMAT:
+                raise ValueError(f"format {state['format']}")
+            Position(**state["position"])
+            sizes, _, _ = state["sizes"], state["settings"], state["counts"]
+            if len(sizes) != 2 or not isinstance(state["complete"], bool):
+                raise ValueError("sizes")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{self.state_file} cannot be read.",
+                got=str(error),
+                hint="Delete it, and the output starts again.",
+            ) from error
+        return dict(state)
+
+    def _check(self, earlier: dict[str, Any]) -> None:
+        changed = [name for name in self.settings if self.settings[name] != earlier.get(name)]
+        if changed:
+            name = changed[0]
+            raise UsageError(
+                f"The earlier run to {self.target} was another one: its {name} differs.",
+                expected=shown(earlier.get(name)),
+                got=shown(self.settings[name]),
+                hint="Go on with the same settings, or start again with --overwrite.",
+            )
+
+    def write(self, output: bytes, rejected: bytes) -> None:
+        """Write a piece of work; it counts from the next `commit` on."""
+        with self._explained():
+            self._files[0].write(output)
+            self._files[1].write(rejected)
+
+    def commit(self, position: Position, counts: dict[str, int], *, complete: bool = False) -> None:
+        """Make what was written last, and say that it answers the input up to a position."""
+        with self._explained():
+            for file in self._files:
+                file.flush()
+                os.fsync(file.fileno())
+            state = {
+                "format": FORMAT,
+                "settings": self.settings,
+                "position": position.as_dict(),
+                "sizes": [file.tell() for file in self._files],
+                "counts": counts,
+                "complete": complete,
+            }
+            draft = self.state_file.with_name(self.state_file.name + ".new")
+            with draft.open("wb") as written:
+                written.write(json.dumps(state).encode())
+                written.flush()
+                os.fsync(written.fileno())
+            draft.replace(self.state_file)
+        self.position, self.counts = position, counts
+
+    def finish(self, position: Position, counts: dict[str, int]) -> None:
+        """The input is at its end: give the output its name and take away what helped to make it."""
+        self.commit(position, counts, complete=True)
+        self.close()
+        self._settle()
+
+    def _settle(self) -> None:
+        with self._explained():
+            if self.part.exists():
+                if self.written_as.finish is not None:
+                    draft = self.target.with_name(self.target.name + ".new")
+                    self.written_as.finish(self.part, draft)
+                    draft.replace(self.target)
+                    self.part.unlink()
+                else:
+                    self.part.replace(self.target)
+            if self.rejects.exists() and not self.rejects.stat().st_size:
+                self.rejects.unlink()
+            self.state_file.unlink(missing_ok=True)
+        self.is_done = True
+
+    @contextlib.contextmanager
+    def _explained(self) -> Any:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self.target} cannot be written any further.",
+                got=error.strerror or str(error),
+                hint="What was committed is kept; go on with --resume.",
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files:
+            with contextlib.suppress(OSError):
+                file.close()
+        self._files = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Pipe:
+    """An output that cannot be cut: written through as it comes.
+
+    Args:
+        file: Where predictions go.
+        written_as: How they are written.
+    """
+
+    def __init__(self, file: BinaryIO, written_as: OutputFormat) -> None:
+        self.file = file
+        self.written_as = written_as
+        self.position: Position | None = None
+        self.counts: dict[str, int] = {}
+        self.is_done = False
+        self.file.write(written_as.header)
+
+    def write(self, output: bytes, rejected: bytes) -> None:
+        """Write a piece of work; refused lines are only counted."""
+        del rejected
+        self.file.write(output)
+
+    def commit(self, position: Position, counts: dict[str, int]) -> None:
+        """Hand on what was written."""
+        del position, counts
+        self.file.flush()
+
+    def finish(self, position: Position, counts: dict[str, int]) -> None:
+        """The input is at its end."""
+        self.commit(position, counts)
+
+    def close(self) -> None:
+        """Nothing is held."""

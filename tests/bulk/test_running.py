@@ -1,0 +1,242 @@
+"""Whole files: the same bytes whether a run is killed or not, and nothing lost beside what is bad."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import random
+import signal
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from mner.bulk import predict_file
+from mner.bulk.running import fingerprint
+from mner.data import read_posts
+from mner.errors import DataError, UsageError
+from mner.recognizer import Recognizer
+from tests.contract.tiny import POSTS, tiny
+
+WORDS = [word for post in POSTS for word in post.words]
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return tiny("bert-crf")
+
+
+@pytest.fixture(scope="module")
+def posts_file(tmp_path_factory):
+    """Four hundred posts of all lengths; some lines are bad."""
+    draw = random.Random(5)
+    lines = []
+    for number in range(400):
+        text = " ".join(draw.choices(WORDS, k=draw.randint(0, 30)))
+        lines.append(json.dumps({"id": str(number), "text": text}).encode())
+        if number % 37 == 5:
+            lines.append(draw.choice([b"{broken", b'{"text": "\xff"}', b""]))
+    path = tmp_path_factory.mktemp("posts") / "posts.jsonl"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def predict(folder, source, target, name, window=7):
+    """What a killed process does: load the recogniser and go on."""
+    import torch
+
+    torch.set_num_threads(1)
+    recognizer = Recognizer.from_pretrained(folder, device="cpu")
+    predict_file(recognizer, Path(source), Path(target) / name, resume=True, window=window)
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_a_run_killed_again_and_again_gives_the_same_bytes(recognizer, posts_file, tmp_path, name):
+    run = tmp_path / "run"
+    recognizer.save_pretrained(run)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    loaded = Recognizer.from_pretrained(run, device="cpu")
+    report = predict_file(loaded, posts_file, whole / name, window=7)
+    assert report.rejected > 5
+    # Processes that have the libraries loaded already, so that a kill falls into the work.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mner.bulk", "tests.contract.tiny"])
+    draw = random.Random(name)
+    kills, places = 0, set()
+    while True:
+        process = context.Process(target=predict, args=(run, posts_file, killed, name))
+        process.start()
+        state = killed / f"{name}.state.json"
+        before = state.read_bytes() if state.exists() else b""
+        # Let it get somewhere, then a random moment further.
+        while process.is_alive() and (state.read_bytes() if state.exists() else b"") == before:
+            process.join(0.01)
+        process.join(draw.random() * 0.12)
+        if process.is_alive() and kills < 7:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += 1
+            if state.exists():
+                places.add(json.loads(state.read_bytes())["position"]["line"])
+            continue
+        process.join()
+        assert process.exitcode == 0
+        if (killed / name).exists():
+            break
+    assert kills >= 3
+    assert len(places) >= 3
+    if name.endswith("parquet"):
+        tables = [pyarrow.parquet.read_table(folder / name) for folder in (whole, killed)]
+        assert tables[0].equals(tables[1])
+    else:
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    rejects = f"{name}.rejects.jsonl"
+    assert (killed / rejects).read_bytes() == (whole / rejects).read_bytes()
+    assert sorted(p.name for p in killed.iterdir()) == sorted([name, rejects])
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stopped_after(recognizer, source, target, posts, **options):
+    seen = []
+
+    def stop(post, entities):
+        seen.append(post)
+        if len(seen) == posts:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        predict_file(recognizer, source, target, window=7, seen=stop, **options)
+
+
+def test_what_stands_behind_the_last_commit_is_cut_off(recognizer, posts_file, tmp_path):
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl", window=7)
+    whole = (tmp_path / "whole.jsonl").read_bytes()
+    target = tmp_path / "out.jsonl"
+    stopped_after(recognizer, posts_file, target, 100)
+    part = tmp_path / "out.jsonl.part"
+    committed = part.stat().st_size
+    assert whole.startswith(part.read_bytes())
+    for extra in (b"", b"\n", whole[committed : committed + 33], os.urandom(5000)):
+        part.write_bytes(part.read_bytes()[:committed] + extra)
+        stopped_after(recognizer, posts_file, target, 1, resume=True)
+        assert part.read_bytes() == whole[:committed]
+    report = predict_file(recognizer, posts_file, target, window=7, resume=True)
+    assert target.read_bytes() == whole
+    assert report.posts == 400
+    assert report.resumed_after > 90
+    again = predict_file(recognizer, posts_file, target, window=7, resume=True)
+    assert again.was_done
+
+
+def test_an_unfinished_run_is_not_thrown_away_or_mixed_up(recognizer, posts_file, tmp_path):
+    target = tmp_path / "out.jsonl"
+    stopped_after(recognizer, posts_file, target, 50)
+    with pytest.raises(UsageError, match="--resume"):
+        predict_file(recognizer, posts_file, target, window=7)
+    with pytest.raises(UsageError, match="window"):
+        predict_file(recognizer, posts_file, target, window=8, resume=True)
+    other = tiny("bert-crf", dropout=0.0)
+    other.model.decoder.linear.bias.data += 1
+    with pytest.raises(UsageError, match="model"):
+        predict_file(other, posts_file, target, window=7, resume=True)
+    grown = tmp_path / "posts.jsonl"
+    grown.write_bytes(b'{"text": "x"}\n' + posts_file.read_bytes())
+    with pytest.raises(UsageError, match="input"):
+        predict_file(recognizer, grown, target, window=7, resume=True)
+    (tmp_path / "out.jsonl.state.json").write_text("{")
+    with pytest.raises(DataError, match="Delete it"):
+        predict_file(recognizer, posts_file, target, window=7, resume=True)
+    (tmp_path / "out.jsonl.state.json").unlink()
+    assert predict_file(recognizer, posts_file, target, window=7).posts == 400
+
+
+def test_two_processes_do_not_write_one_file(recognizer, posts_file, tmp_path):
+    target = tmp_path / "out.jsonl"
+
+    def second(post, entities):
+        predict_file(recognizer, posts_file, target, window=7, resume=True)
+
+    with pytest.raises(UsageError, match="Another process"):
+        predict_file(recognizer, posts_file, target, window=7, seen=second)
+
+
+def test_every_format_holds_what_predict_says(recognizer, posts_file, tmp_path):
+    answers = {}
+    predict_file(
+        recognizer, posts_file, tmp_path / "a.jsonl", seen=lambda p, e: answers.update({p.id: (p, e)})
+    )
+    assert len(answers) == 400
+    spans = {key: [(e.start, e.end, e.label) for e in found] for key, (_, found) in answers.items()}
+    assert sum(map(len, spans.values())) > 400
+
+    records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [record["id"] for record in records] == list(answers)
+    for record in records:
+        assert record["entities"] == [e.as_dict() for e in answers[record["id"]][1]]
+    # The output is a data set of this project again.
+    assert {
+        p.id: [(e.start, e.end, e.label) for e in p.gold()] for p in read_posts(tmp_path / "a.jsonl")
+    } == spans
+
+    predict_file(recognizer, posts_file, tmp_path / "a.parquet")
+    rows = pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist()
+    assert rows == records
+
+    predict_file(recognizer, posts_file, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [(r["id"], r["text"], json.loads(r["entities"])) for r in table] == [
+        (r["id"], r["text"], r["entities"]) for r in records
+    ]
+
+    predict_file(recognizer, posts_file, tmp_path / "test.conll")
+    tagged = read_posts(tmp_path / "test.conll")
+    assert {p.id: list(p.words) for p in tagged} == {k: list(p.words) for k, (p, _) in answers.items()}
+    assert {p.id: [(s.start, s.end, s.label) for s in p.gold_spans()] for p in tagged} == {
+        key: [
+            (
+                next(i for i, o in enumerate(p.offsets) if o[0] == e.start),
+                next(i for i, o in enumerate(p.offsets) if o[1] == e.end) + 1,
+                e.label,
+            )
+            for e in found
+        ]
+        for key, (p, found) in answers.items()
+    }
+
+
+def test_streams_are_read_and_written(recognizer, posts_file, tmp_path):
+    predict_file(recognizer, posts_file, tmp_path / "a.jsonl")
+    output = io.BytesIO()
+    with posts_file.open("rb") as file:
+        report = predict_file(recognizer, file, output)
+    assert output.getvalue() == (tmp_path / "a.jsonl").read_bytes()
+    assert report.rejected == len(report.examples) > 5
+    assert report.rejects is None
+
+
+def test_posts_without_their_pictures_are_predicted_and_listed(tmp_path):
+    recognizer = tiny("cat-mner")
+    source, target = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"text": "Ada reads", "image": "gone.jpg"}\n{"text": "Ada reads"}\n')
+    report = predict_file(recognizer, source, target)
+    assert (report.posts, report.rejected, report.pictureless) == (2, 0, 1)
+    (listed,) = map(json.loads, Path(f"{target}.rejects.jsonl").read_text().splitlines())
+    assert listed["line"] == 1
+    assert listed["predicted"] is True
+    assert "gone.jpg" in listed["problem"]
+    found = [json.loads(line)["entities"] for line in target.read_text().splitlines()]
+    assert [e["start"] for e in found[0]] == [e["start"] for e in found[1]]
+
+
+def test_a_recogniser_is_told_from_another_by_every_weight():
+    one, same, other = tiny("bert-crf"), tiny("bert-crf"), tiny("bert-crf")
+    assert fingerprint(one) == fingerprint(same)
+    other.model.decoder.crf.last.data[2] += 1e-6
+    assert fingerprint(one) != fingerprint(other)
