@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mner.posts import Entity, Post
@@ -22,22 +22,43 @@ ul.legend { list-style: none; padding: 0; display: flex; gap: .8rem; flex-wrap: 
 """
 
 
-def entity_markup(text: str, entities: Iterable[Entity], classes: dict[str, str]) -> str:
+def type_classes(labels: Sequence[str]) -> tuple[dict[str, str], str]:
+    """The CSS class of each type, and the style that gives the classes their colours in light and in dark.
+
+    Args:
+        labels: The types; after the eighth, colours come again.
+    """
+    classes = {label: f"type{number}" for number, label in enumerate(labels)}
+    light, dark = (
+        "".join(f".{name}{{background:{colours[i % 8]}}}" for i, name in enumerate(classes.values()))
+        for colours in (LIGHT_COLOURS, DARK_COLOURS)
+    )
+    return classes, f"{light}@media (prefers-color-scheme: dark) {{{dark}}}"
+
+
+def entity_markup(
+    text: str,
+    entities: Iterable[Entity],
+    classes: Mapping[str, str],
+    remark: Callable[[Entity], str] | None = None,
+) -> str:
     """A text as HTML with its entities marked.
 
     Args:
         text: The text.
         entities: Its entities, not overlapping, by ascending start.
         classes: The CSS class of each type.
+        remark: What stands behind an entity's type and score.
     """
     parts = []
     position = 0
     for entity in entities:
         parts.append(html.escape(text[position : entity.start]))
         score = "" if entity.score is None else f" {entity.score:.2f}"
+        more = html.escape(remark(entity)) if remark is not None else ""
         parts.append(
             f'<mark class="{classes[entity.label]}">{html.escape(text[entity.start : entity.end])}'
-            f"<small>{html.escape(entity.label)}{score}</small></mark>"
+            f"<small>{html.escape(entity.label)}{score}{more}</small></mark>"
         )
         position = entity.end
     parts.append(html.escape(text[position:]))
@@ -52,11 +73,7 @@ def page(posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> str:
         title: What stands above them.
     """
     labels = sorted({entity.label for _, entities in posts for entity in entities})
-    classes = {label: f"type{number}" for number, label in enumerate(labels)}
-    light = "".join(
-        f".{name}{{background:{LIGHT_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values())
-    )
-    dark = "".join(f".{name}{{background:{DARK_COLOURS[i % 8]}}}" for i, name in enumerate(classes.values()))
+    classes, _ = type_classes(labels)
     legend = "".join(
         f'<li><mark class="{name}">{html.escape(label)}</mark></li>' for label, name in classes.items()
     )
@@ -64,12 +81,25 @@ def page(posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> str:
         f'<p class="post" dir="auto">{entity_markup(post.text, entities, classes)}</p>'
         for post, entities in posts
     )
+    return document(title, f'<ul class="legend">{legend}</ul>\n{body}', labels)
+
+
+def document(title: str, body: str, labels: Sequence[str] = (), style: str = "") -> str:
+    """A whole page around a body.
+
+    Args:
+        title: What stands above.
+        body: HTML.
+        labels: The types whose classes get their colours.
+        style: More CSS.
+    """
+    _, colours = type_classes(labels)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n"
-        f"<style>{_STYLE}{light}@media (prefers-color-scheme: dark) {{{dark}}}</style>\n</head>\n<body>\n"
-        f'<h1>{html.escape(title)}</h1>\n<ul class="legend">{legend}</ul>\n{body}\n</body>\n</html>\n'
+        f"<style>{_STYLE}{style}{colours}</style>\n</head>\n<body>\n"
+        f"<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mner.errors import UsageError
-from mner.plots.figures import DIVERGING, SEQUENTIAL, colour, drawing, line, new_figure
+from mner.plots.figures import DIVERGING, HEAT, SEQUENTIAL, colour, drawing, line, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +44,9 @@ def maps_figure(
     """
     if not maps:
         raise UsageError("There is nothing to lay over the picture.", expected="at least one map")
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     pixels = np.asarray(picture)
     height, width = pixels.shape[:2]
     most = max(float(np.max(values)) for values in maps.values()) or 1.0
@@ -52,9 +55,10 @@ def maps_figure(
     # A panel is 2.3 inches wide; extreme pictures do not make extreme figures.
     tall = 2.3 * min(max(height / width, 0.4), 2.0)
     with drawing():
-        figure = new_figure(2.3 * columns + 0.9, (tall + 0.35) * rows + (0.4 if title else 0.1))
+        figure = new_figure(
+            2.3 * columns + 1.0, (tall + 0.3) * rows + (0.4 if title else 0.1), of_pictures=True
+        )
         panels = figure.subplots(rows, columns, squeeze=False)
-        drawn = None
         for place, axes in enumerate(panels.flat):
             axes.set_axis_off()
             if place > len(maps):
@@ -66,12 +70,12 @@ def maps_figure(
             name, values = list(maps.items())[place - 1]
             # Light and dark of the picture stay, its colours give way to those of the map.
             axes.imshow(_grey(pixels), cmap="gray", vmin=0, vmax=255)
-            drawn = axes.imshow(
+            axes.imshow(
                 values,
-                cmap=SEQUENTIAL,
+                cmap=HEAT,
                 vmin=0,
                 vmax=most,
-                alpha=0.65,
+                alpha=0.6,
                 extent=(-0.5, width - 0.5, height - 0.5, -0.5),
                 interpolation="nearest",
                 aspect="auto",
@@ -80,7 +84,8 @@ def maps_figure(
             axes.set_ylim(height - 0.5, -0.5)
             axes.set_aspect("equal")
             axes.set_title(name, fontsize="small")
-        figure.colorbar(drawn, ax=panels, label=quantity, shrink=0.85)
+        scale = ScalarMappable(Normalize(0, most), HEAT)
+        figure.colorbar(scale, ax=panels, label=quantity, shrink=0.85)
         if title:
             figure.suptitle(title, fontsize="medium", wrap=True)
     return figure
@@ -129,12 +134,15 @@ def regions_figure(
                     box.set_linestyle(line(number))
                     box.set_label(name)
                 axes.add_patch(box)
+            # Parts often share a corner, so that their names stand at different ones.
+            at_right, at_bottom = number % 4 in (2, 3), number % 4 in (1, 2)
             axes.annotate(
                 name,
-                corner,
-                (3, -3),
+                ((right if at_right else left) * width, (bottom if at_bottom else top) * height),
+                (-4 if at_right else 4, 4 if at_bottom else -4),
                 textcoords="offset points",
-                va="top",
+                ha="right" if at_right else "left",
+                va="bottom" if at_bottom else "top",
                 fontsize="small",
                 color="white",
                 bbox={"facecolor": colour(number), "edgecolor": "none", "pad": 1.5},

@@ -40,7 +40,16 @@ def reliability_figure(found: Calibration, title: str = "") -> Figure:
             edgecolor=COLOURS[1],
             hatch=hatch(1),
             linewidth=0.5,
-            label="up or down to the mean confidence",
+            label="gap to the mean confidence",
+        )
+        axes.plot(
+            [bin.confidence for bin in filled],
+            right,
+            color=INK,
+            linestyle="none",
+            marker="o",
+            markersize=4,
+            label="bin at its mean confidence",
         )
         axes.plot([0, 1], [0, 100], color=INK, linestyle=":", linewidth=1, label="as many as said")
         axes.set_ylabel("entities that are right (%)")

@@ -44,6 +44,7 @@ def curves_figure(
             panels[1].set_ylabel("training loss")
         for axes in panels:
             axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
             grid(axes, "both")
         handles, names = panels[0].get_legend_handles_labels()
         if len(names) > 1 or several:

@@ -35,6 +35,9 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "--")
 SEQUENTIAL = "cividis"
 """The map of colours for amounts (Nuñez, Anderton and Renslow, 2018), the same for the colour-blind."""
 
+HEAT = "inferno"
+"""The map of colours for amounts that are laid over pictures; it has more contrast with greys."""
+
 DIVERGING = "PuOr"
 """The map of colours for numbers below and above 0."""
 
@@ -109,11 +112,17 @@ def drawing(purpose: str = "Drawing a figure") -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that lays itself out; call it within `drawing`."""
+def new_figure(width: float, height: float, *, of_pictures: bool = False) -> Figure:
+    """An empty figure that lays itself out; call it within `drawing`.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        of_pictures: Whether its panels have shapes of their own, and are to stand close together.
+    """
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="compressed" if of_pictures else "constrained")
 
 
 def grid(axes: Any, axis: str = "y") -> None:

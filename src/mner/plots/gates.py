@@ -34,7 +34,7 @@ def gates_figure(
             layers = np.arange(1, values.shape[1] + 1)
             deepest = max(deepest, values.shape[1])
             axes.errorbar(
-                layers + 0.08 * (number - (kinds - 1) / 2),
+                layers + 0.05 * (number - (kinds - 1) / 2),
                 values.mean(0),
                 yerr=values.std(0),
                 color=colour(number),
@@ -46,7 +46,8 @@ def gates_figure(
                 elinewidth=0.8,
                 label=name,
             )
-        axes.axhline(0, color=INK, linewidth=0.6, alpha=0.5)
+        if any((values < 0).any() for values in gates.values()):
+            axes.axhline(0, color=INK, linewidth=0.6, alpha=0.5)
         axes.set_xticks(range(1, deepest + 1))
         axes.set_xlabel("layer\nbars: standard deviation")
         axes.set_ylabel(quantity)

@@ -72,6 +72,8 @@ def sensitivity_figure(
             ticks = sorted(place, key=lambda value: place[value])
             axes.set_xticks([place[value] for value in ticks], [_shown(value) for value in ticks])
             axes.minorticks_off()
+        if named:
+            axes.set_xlim(-0.6, len(values) - 0.4)
         axes.set_xlabel(setting + ("\nbars: standard deviation over seeds" if several else ""))
         axes.set_ylabel(quantity)
         grid(axes)

@@ -14,7 +14,7 @@ from mner.errors import DataError, MissingExtraError
 from mner.plots.figures import DARK_INK, DARK_PAPER, INK, PAPER, colour
 
 # Of plotly's symbols in three dimensions those that are told apart when they are small.
-_SYMBOLS = ("circle", "diamond", "square", "cross", "x", "circle-open", "diamond-open", "square-open")
+_SYMBOLS = ("circle", "square", "diamond", "circle-open", "square-open", "diamond-open", "cross", "x")
 _LONGEST_HOVER = 60
 
 LEAST_VECTORS = 5
