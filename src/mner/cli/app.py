@@ -98,6 +98,7 @@ def _add_commands() -> None:
     import mner.cli.backbone
     import mner.cli.data
     import mner.cli.demo
+    import mner.cli.experiment
     import mner.cli.exposing
     import mner.cli.knowledge
     import mner.cli.predicting

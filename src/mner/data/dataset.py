@@ -81,7 +81,7 @@ class Dataset:
         for split, posts in self.splits.items():
             digest.update(json.dumps([split, len(posts)]).encode())
             for post in posts:
-                digest.update(_content(post))
+                digest.update(content_of(post))
         return digest.hexdigest()
 
 
@@ -98,7 +98,11 @@ def labels_of(posts: Iterable[Post]) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def _content(post: Post) -> bytes:
+def content_of(post: Post) -> bytes:
+    """What a post says as bytes, equal where all of it is: text, words, gold, and which picture it has.
+
+    What is known about it besides, and the bytes of a picture in a file, are not in it.
+    """
     image = post.image.name if isinstance(post.image, Path) else None
     if isinstance(post.image, bytes):
         image = hashlib.sha256(post.image).hexdigest()

@@ -64,7 +64,7 @@ class DataEntry(Section):
         sample: Train on a part of the posts.
         also_score: Other data sets of the table whose test posts are scored too, and the name of that
             column in the published table ("" where it has none).
-        published: Name of this set's columns in the published table.
+        published: Name of this set's columns in the published table; NAME where None.
         title: What the report calls it; NAME where None.
         shown: Whether its cells stand in the report; not where it is only there to start from.
     """

@@ -1,0 +1,359 @@
+"""`mner experiment`: tables of experiments run, reported and searched."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from mner.cli.app import app as root
+from mner.cli.console import bars, err, out, print_json
+from mner.errors import UsageError, shown
+
+if TYPE_CHECKING:
+    from mner.experiments.plans import Plan, RunPlan
+    from mner.experiments.runner import Outcome, Slot
+    from mner.experiments.shelf import Shelf
+    from mner.experiments.tables import TableFile
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The papers' tables: run, compared, and shown beside what was published.",
+)
+root.add_typer(app, name="experiment")
+
+_OUTPUT = Path("runs/experiments")
+# What a run is reckoned to need of the machine's memory, in bytes.
+_MEMORY_OF_A_RUN = 3 * 2**30
+
+TableArgument = Annotated[
+    Path, typer.Argument(help="A TOML table; docs/experiments.md says how to write one.")
+]
+OutputOption = Annotated[Path, typer.Option(help="Folder of all results; tables share it.")]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=FOLDER of a data set, or one FOLDER with those of all others in it."),
+]
+KnowledgeOption = Annotated[
+    list[str] | None, typer.Option(help="NAME=STORE of a knowledge store, or one FOLDER with them in it.")
+]
+SizeOption = Annotated[str | None, typer.Option(help="One of the table's sizes; its first one by default.")]
+RowOption = Annotated[list[str] | None, typer.Option(help="Only this row; may be given several times.")]
+OnOption = Annotated[list[str] | None, typer.Option("--on", help="Only this data set; several times.")]
+
+
+@app.command()
+def run(
+    table: TableArgument,
+    output: OutputOption = _OUTPUT,
+    data: DataOption = None,
+    knowledge: KnowledgeOption = None,
+    size: SizeOption = None,
+    row: RowOption = None,
+    on: OnOption = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs side by side; by GPUs, or by cores and memory.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and for how long.")] = False,
+    keep_weights: Annotated[
+        bool, typer.Option("--weights/--no-weights", help="Keep the weights of finished runs.")
+    ] = True,
+    accept: Annotated[
+        bool, typer.Option("--accept-changed-data", help="Run all again on data that have changed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
+    from mner.experiments.shelf import Shelf
+
+    file = _table(table, size, row, on)
+    plan = _plan(file, data, knowledge)
+    shelf = Shelf(output)
+    slots = _slots(jobs, len(plan.runs))
+    if dry_run:
+        _show_plan(plan, shelf, len(slots), as_json)
+        return
+    failed = _run(plan, shelf, slots, keep_weights=keep_weights, accept=accept, as_json=as_json)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command(hidden=True)
+def job() -> None:
+    """Do one run, read from stdin as JSON; progress goes to stdout as JSON lines."""
+    from mner.experiments.runner import serve
+
+    # Whatever a library prints must not come between the messages.
+    messages = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    raise typer.Exit(serve(_unbuffered_stdin(), _sender(messages), os._exit))
+
+
+def _run(
+    plan: Plan, shelf: Shelf, slots: list[Slot], *, keep_weights: bool, accept: bool, as_json: bool
+) -> bool:
+    """Run a plan, say what came of it, and whether a run failed."""
+    from mner.experiments.runner import run_missing
+
+    with shelf.working_on(plan.file.name):
+        shelf.check_data(plan, accept=accept)
+        _show_beginning(plan, shelf, len(slots))
+        with _board(plan, shelf) as watcher:
+            outcome = run_missing(
+                plan,
+                shelf.root,
+                [sys.executable, "-m", "mner", "experiment", "job"],
+                slots,
+                keep_weights=keep_weights,
+                watcher=watcher,
+            )
+    _show_outcome(plan, shelf, outcome, as_json)
+    return bool(outcome.failed)
+
+
+def _unbuffered_stdin() -> BinaryIO:
+    return sys.stdin.buffer
+
+
+def _sender(messages: BinaryIO) -> Any:
+    lock = threading.Lock()
+
+    def send(message: Mapping[str, Any]) -> None:
+        line = json.dumps(message).encode() + b"\n"
+        with lock:
+            messages.write(line)
+            messages.flush()
+
+    return send
+
+
+def _table(path: Path, size: str | None, rows: list[str] | None, on: list[str] | None) -> TableFile:
+    from mner.experiments.tables import only, read_table
+
+    file = read_table(path, size)
+    return only(file, rows or (), on or ())
+
+
+def _plan(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:
+    from mner.experiments.material import places
+    from mner.experiments.plans import make_plan
+
+    return make_plan(file, places(file, _named(data, "--data"), _named(knowledge, "--knowledge")), bars)
+
+
+def _named(given: list[str] | None, option: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in given or ():
+        name, equals, path = one.partition("=")
+        key, value = (name, path) if equals else ("", one)
+        if not value or key in found:
+            raise UsageError(
+                f"{option} {shown(one)} cannot be understood.",
+                expected=f"{option} NAME=PATH once a data set, or {option} FOLDER once",
+            )
+        found[key] = value
+    return found
+
+
+def _slots(jobs: int | None, runs: int) -> list[Slot]:
+    """Where runs are computed: a GPU each where there are some, else a share of the cores."""
+    import torch
+
+    from mner.experiments.runner import Slot
+
+    environment = dict(os.environ)
+    devices = []
+    if torch.cuda.is_available():
+        visible = environment.get("CUDA_VISIBLE_DEVICES")
+        count = torch.cuda.device_count()
+        devices = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs is None:
+        by_machine = len(devices) if devices else min(cores, max(1, _memory() // _MEMORY_OF_A_RUN))
+        jobs = max(1, min(by_machine, runs))
+    threads = str(max(1, cores // jobs))
+    slots = []
+    for number in range(jobs):
+        own = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+        if devices:
+            own["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
+        slots.append(Slot(number, {**environment, **own}))
+    return slots
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return _MEMORY_OF_A_RUN
+
+
+def _show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
+    from mner.experiments.estimates import Estimates, spoken, total_seconds
+
+    estimates = Estimates(plan, shelf)
+    titles = _titles(plan)
+    rows = [(run, shelf.state(run), estimates.of(run)) for run in plan.runs.values()]
+    whole = total_seconds((estimate.seconds for _, _, estimate in rows), jobs)
+    if as_json:
+        print_json(
+            {
+                "table": str(plan.file.path),
+                "size": plan.file.size,
+                "cells": len(plan.cells),
+                "jobs": jobs,
+                "seconds": round(whole, 1),
+                "runs": [
+                    {
+                        "run": run.folder_name,
+                        "for": titles[run.key],
+                        "state": str(state),
+                        "seconds": round(estimate.seconds, 1),
+                        "basis": estimate.basis,
+                    }
+                    for run, state, estimate in rows
+                ],
+            }
+        )
+        return
+    shown_table = Table(title=plan.file.table.title, title_justify="left")
+    for column in ("run", "posts x epochs", "state", "about", "says"):
+        shown_table.add_column(column)
+    for one, state, estimate in rows:
+        work = f"{one.posts} x {one.recipe.training.epochs}"
+        time = "" if not estimate.seconds else spoken(estimate.seconds)
+        basis = estimate.basis if estimate.seconds else ""
+        shown_table.add_row(titles[one.key][0], work, str(state), time, basis)
+    out.print(shown_table)
+    out.print(
+        f"{len(plan.cells)} cells need {len(rows)} runs; about {spoken(whole)} with {jobs} at a time.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _titles(plan: Plan) -> dict[str, list[str]]:
+    """For each run the cells it is for, in words."""
+    titles: dict[str, list[str]] = {key: [] for key in plan.runs}
+    for cell in plan.cells:
+        titles[cell.run].append(cell.title)
+    for key, run in plan.runs.items():
+        if not titles[key]:
+            titles[key] = [
+                f"{run.recipe.model.name} on {run.place.name} to start from, seed {run.recipe.training.seed}"
+            ]
+    return titles
+
+
+def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
+    from mner.experiments.estimates import Estimates, spoken, total_seconds
+    from mner.experiments.shelf import State
+
+    estimates = Estimates(plan, shelf)
+    states = [shelf.state(run) for run in plan.runs.values()]
+    done = states.count(State.DONE)
+    left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
+    err.print(
+        f"{plan.file.table.title}: {len(plan.cells)} cells, {len(states)} runs, {done} of them done; "
+        + (
+            f"the others take about {spoken(left)}, {jobs} at a time."
+            if done < len(states)
+            else "nothing to do."
+        ),
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _show_outcome(plan: Plan, shelf: Shelf, outcome: Outcome, as_json: bool) -> None:
+    titles = _titles(plan)
+    if as_json:
+        print_json(
+            {
+                "table": str(plan.file.path),
+                "output": str(shelf.root),
+                "ran": [plan.runs[key].folder_name for key in outcome.ran],
+                "kept": [plan.runs[key].folder_name for key in outcome.kept],
+                "failed": {plan.runs[key].folder_name: problem for key, problem in outcome.failed.items()},
+            }
+        )
+    else:
+        err.print(
+            f"{len(outcome.ran)} runs done, {len(outcome.kept)} were there already, "
+            f"{len(outcome.failed)} failed. `mner experiment report` shows the table.",
+            markup=False,
+            soft_wrap=True,
+        )
+    for key, problem in outcome.failed.items():
+        err.print(f"Failed: {titles[key][0]}: {problem}", markup=False, soft_wrap=True)
+        err.print(f"        {shelf.log_file(plan.runs[key])}", markup=False, soft_wrap=True)
+
+
+class _Board:
+    """A bar for the table and one for each run that is being computed."""
+
+    def __init__(self, plan: Plan, progress: Progress, total: int) -> None:
+        self.titles = _titles(plan)
+        self.bars = progress
+        self.total, self.done = total, 0
+        self.whole = progress.add_task(plan.file.table.title, total=total)
+        self.tasks: dict[str, TaskID] = {}
+
+    def started(self, run: RunPlan, slot: int) -> None:
+        del slot
+        self.tasks[run.key] = self.bars.add_task(f"  {self.titles[run.key][0]}", total=None)
+
+    def progress(self, run: RunPlan, slot: int, what: str, done: int, total: int | None) -> None:
+        del slot
+        title = f"  {self.titles[run.key][0]}: {what}"
+        self.bars.update(self.tasks[run.key], description=title, completed=done, total=total)
+
+    def said(self, run: RunPlan, message: str) -> None:
+        if message.startswith("Epoch"):
+            return
+        err.print(f"{self.titles[run.key][0]}: {message}", markup=False, soft_wrap=True)
+
+    def ended(self, run: RunPlan, slot: int, problem: str | None) -> None:
+        del slot
+        task = self.tasks.pop(run.key, None)
+        if task is not None:
+            self.bars.remove_task(task)
+        self.done += 1
+        self.bars.advance(self.whole)
+        verdict = "done" if problem is None else f"failed: {problem}"
+        err.print(
+            f"{self.done} of {self.total}: {self.titles[run.key][0]}: {verdict}", markup=False, soft_wrap=True
+        )
+
+
+@contextmanager
+def _board(plan: Plan, shelf: Shelf) -> Iterator[_Board]:
+    from mner.experiments.shelf import State
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    total = sum(shelf.state(run) is not State.DONE for run in plan.runs.values())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        yield _Board(plan, progress, total)

@@ -1,0 +1,107 @@
+"""How long runs will take: from what like runs took, else from a rate, which is then said."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mner.experiments.plans import Plan, RunPlan
+from mner.experiments.shelf import Shelf, State
+
+ASSUMED_POSTS_A_SECOND = 60.0
+"""What is assumed where nothing was measured: about what the embedded encoder trains on two cores."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long a run will take.
+
+    Args:
+        seconds: So long.
+        basis: What says so.
+    """
+
+    seconds: float
+    basis: str
+
+
+class Estimates:
+    """Estimates for the runs of a plan.
+
+    Args:
+        plan: The plan.
+        shelf: Where finished runs are, these and others.
+    """
+
+    def __init__(self, plan: Plan, shelf: Shelf) -> None:
+        self.plan, self.shelf = plan, shelf
+        rows = {cell.run: (cell.row, cell.data) for cell in plan.cells}
+        self._rows = rows
+        self._by_row: dict[tuple[str, str], list[float]] = {}
+        self._by_system: dict[tuple[str, str], list[float]] = {}
+        self._all: list[float] = []
+        for key, run in plan.runs.items():
+            seconds = shelf.training_of(run).get("seconds") if shelf.is_trained(run) else None
+            if not seconds:
+                continue
+            rate = _work(run) / seconds
+            if key in rows:
+                self._by_row.setdefault(rows[key], []).append(rate)
+            self._by_system.setdefault(_system(run), []).append(rate)
+            self._all.append(rate)
+
+    def of(self, run: RunPlan) -> Estimate:
+        """How long a run will take from where it is."""
+        state = self.shelf.state(run)
+        if state is State.DONE:
+            return Estimate(0.0, "done")
+        if state is State.SCORING:
+            return Estimate(0.0, "to be scored alone")
+        rate, basis = self._rate(run)
+        done = 0.0
+        if state is State.INTERRUPTED:
+            curve = self.shelf.training_of(run).get("curve") or []
+            done = max((point["epoch"] for point in curve), default=0.0) / run.recipe.training.epochs
+        return Estimate(_work(run) * (1 - min(done, 1.0)) / rate, basis)
+
+    def _rate(self, run: RunPlan) -> tuple[float, str]:
+        row = self._rows.get(run.key)
+        if row in self._by_row:
+            return _mean(self._by_row[row]), "measured: this row on this data"
+        if _system(run) in self._by_system:
+            return _mean(self._by_system[_system(run)]), "measured: this system on other data"
+        if self._all:
+            return _mean(self._all), "measured: other systems"
+        return ASSUMED_POSTS_A_SECOND, f"assumed: {ASSUMED_POSTS_A_SECOND:g} posts a second"
+
+
+def total_seconds(seconds: Iterable[float], jobs: int) -> float:
+    """How long runs of these lengths take side by side, each started as soon as there is a place."""
+    places = [0.0] * max(jobs, 1)
+    for one in seconds:
+        earliest = places.index(min(places))
+        places[earliest] += one
+    return max(places)
+
+
+def spoken(seconds: float) -> str:
+    """A duration in words that are as precise as it deserves."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _work(run: RunPlan) -> float:
+    return float(run.posts * run.recipe.training.epochs)
+
+
+def _system(run: RunPlan) -> tuple[str, str]:
+    return run.recipe.model.name, run.recipe.model.backbone
+
+
+def _mean(rates: list[float]) -> float:
+    # Times add up, rates do not.
+    return statistics.harmonic_mean(rates)

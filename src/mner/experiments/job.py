@@ -1,0 +1,271 @@
+"""One run of an experiment, in a process of its own: trained or gone on with, then scored where it is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mner.data import Dataset
+from mner.errors import DataError
+from mner.experiments.material import Material, digest, print_of
+from mner.experiments.plans import RunPlan, Target
+from mner.experiments.shelf import (
+    RECORD_FILE,
+    TRAINING_FILE,
+    Shelf,
+    is_disk_full,
+    now,
+    write_document,
+)
+from mner.posts import Post
+from mner.progress import Reporter, silent
+from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, Recognizer
+from mner.training.run import CHECKPOINTS, Say, machine, train, unsaid, versions
+
+_TRAINER_STATE = "trainer_state.json"
+
+
+def do_run(
+    run: RunPlan,
+    output: Path,
+    *,
+    start_from: RunPlan | None = None,
+    keep_weights: bool = True,
+    progress: Reporter = silent,
+    say: Say = unsaid,
+) -> None:
+    """Train a run unless it is trained, and predict for all its targets that have no predictions.
+
+    Args:
+        run: The run.
+        output: The folder of all results.
+        start_from: The run whose weights it starts from, which is trained.
+        keep_weights: Whether its weights are kept once all is predicted.
+        progress: Told of every step and post.
+        say: Told what happens.
+
+    Raises:
+        DataError: The posts are not those of the plan any more.
+        MnerError: Training failed in a way that a user can put right.
+    """
+    shelf = Shelf(output)
+    folder = shelf.run_folder(run)
+    lock = shelf.lock_of(run)
+    if lock.is_locked:
+        say("Another table runs this very run; waiting for it.")
+    with lock:
+        shelf.failure_file(run).unlink(missing_ok=True)
+        lacking = shelf.lacking(run)
+        trained = shelf.is_trained(run)
+        if trained and not lacking:
+            return
+        materials = _Materials()
+        recognizer = None
+        if not (trained and shelf.is_trained(run, with_weights=True)):
+            recognizer = _train(run, shelf, start_from, materials, progress, say)
+            lacking = shelf.lacking(run)
+        if lacking:
+            recognizer = recognizer or Recognizer.from_pretrained(folder)
+            for key in lacking:
+                _predict(run, run.targets[key], recognizer, shelf, materials, progress)
+        if not keep_weights:
+            (folder / WEIGHTS_FILE).unlink(missing_ok=True)
+
+
+def code_version() -> str:
+    """The package's version; in a checkout with its commit, and whether the code differs from that."""
+    found = versions()
+    text = found["mner"]
+    if "commit" not in found:
+        return text
+    source = str(Path(__file__).parents[1])
+    changed = subprocess.run(
+        ["git", "-C", source, "status", "--porcelain", "--untracked-files=no", "--", "."],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return f"{text} {found['commit']}{' with changes' if changed.stdout.strip() else ''}"
+
+
+class _Materials:
+    """The data sets of a run, each read once."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, Material] = {}
+
+    def of(self, place: Any) -> Material:
+        if place.name not in self._read:
+            self._read[place.name] = Material.read(place)
+        return self._read[place.name]
+
+
+def _train(
+    run: RunPlan,
+    shelf: Shelf,
+    start_from: RunPlan | None,
+    materials: _Materials,
+    progress: Reporter,
+    say: Say,
+) -> Recognizer:
+    material = materials.of(run.place)
+    posts = {role: material.posts(role, run.kinds, run.whose) for role in ("train", "valid")}
+    train_posts = material.sampled(posts["train"], run.sample, run.sampling_seed, run.recipe.data.convention)
+    # What the plan saw are the posts as they stand in the files; whose pictures they have comes after.
+    own = {role: material.posts(role, run.kinds) for role in ("train", "valid")}
+    own["train"] = material.sampled(own["train"], run.sample, run.sampling_seed, run.recipe.data.convention)
+    for role, found in own.items():
+        if _print(found, run) != run.prints[role]:
+            raise _changed(run.place.name, role)
+    place = run.place
+    dataset = Dataset(place.name, {place.train: train_posts, place.valid: posts["valid"]})
+    folder = shelf.run_folder(run)
+    source = None if start_from is None else shelf.run_folder(start_from)
+    trained_on = digest(print_of(post, False) for post in train_posts)[:16]
+    shelf.write_posts(trained_on, train_posts)
+    record = {**run.as_dict(), "trained_on": trained_on, "code": code_version(), "begun": now()}
+    interrupted = (folder / TRAINING_FILE).is_file() and not (folder / SETTINGS_FILE).is_file()
+    record["resumed"] = shelf.record_of(run).get("resumed", 0) + interrupted
+    write_document(folder / RECORD_FILE, record)
+
+    def training(*, resume: bool) -> Recognizer:
+        return train(
+            run.recipe,
+            folder,
+            dataset=dataset,
+            start_from=source,
+            resume=resume,
+            overwrite=not resume,
+            progress=progress,
+            say=say,
+        ).recognizer
+
+    if not interrupted:
+        found = training(resume=False)
+    else:
+        _drop_halves(folder / CHECKPOINTS)
+        say("Going on with the interrupted run.")
+        try:
+            found = training(resume=True)
+        except Exception as error:
+            if is_disk_full(error):
+                raise
+            # Whatever the interruption left behind cannot be used; if it is something else, it fails again.
+            say(f"The interrupted run cannot be gone on with ({error}); starting from its beginning.")
+            found = training(resume=False)
+    # Starting anew clears the folder, this file with it.
+    write_document(folder / RECORD_FILE, record)
+    return found
+
+
+def _predict(
+    run: RunPlan,
+    target: Target,
+    recognizer: Recognizer,
+    shelf: Shelf,
+    materials: _Materials,
+    progress: Reporter,
+) -> None:
+    material = materials.of(target.place)
+    seen = [print_of(post, target.kinds is not None) for post in material.posts("test", target.kinds)]
+    if digest([target.whose, *seen])[:16] != target.key:
+        raise _changed(target.place.name, "test")
+    posts = [
+        recognizer.knowledge.without_placeholders(post)
+        for post in material.posts("test", target.kinds, target.whose)
+    ]
+    bare = next((post for post in posts if not post.is_annotated), None)
+    if bare is not None:
+        raise DataError(
+            f"The data set {target.place.name} has a test post without gold: {bare.id or bare.text}."
+        )
+    started = time.monotonic()
+    predicted = recognizer.predict(posts, progress=progress)
+    seconds = round(time.monotonic() - started, 1)
+    shelf.write_posts(target.gold, posts)
+    shelf.write_predictions(run, target.key, posts, predicted)
+    write_document(
+        shelf.predictions_file(run, target.key).with_suffix(".json"),
+        {
+            "data": target.place.as_dict(),
+            "whose": target.whose,
+            "gold": target.gold,
+            "posts": len(posts),
+            "seconds": seconds,
+            "written": now(),
+            "code": code_version(),
+            "versions": versions(),
+            "machine": machine(),
+            "pictures": recognizer.picture_summary,
+        },
+    )
+
+
+def _print(posts: list[Post], run: RunPlan) -> str:
+    return digest([print_of(post, run.kinds is not None) for post in posts])
+
+
+def _changed(name: str, role: str) -> DataError:
+    return DataError(
+        f"The {role} posts of {name} have changed since the table was started.",
+        hint="Run the table again: it says what has changed.",
+    )
+
+
+def _drop_halves(checkpoints: Path) -> None:
+    """Remove checkpoints that were not written to their end; the trainer writes its state last."""
+    for checkpoint in checkpoints.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / _TRAINER_STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+
+
+Send = Callable[[Mapping[str, Any]], None]
+
+
+class SendingReporter:
+    """Tells another process how far the work is.
+
+    Args:
+        send: Takes one message.
+    """
+
+    _SECONDS = 0.3
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    def __call__(self, description: str, total: int | None = None, /) -> _Sending:
+        """See `mner.progress.Reporter`."""
+        return _Sending(self._send, description, total, self._SECONDS)
+
+
+class _Sending:
+    def __init__(self, send: Send, description: str, total: int | None, seconds: float) -> None:
+        self._send, self._description, self._total, self._seconds = send, description, total, seconds
+        self._done = 0
+        self._sent = 0.0
+
+    def __enter__(self) -> _Sending:
+        self._tell()
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._tell()
+
+    def __call__(self, count: int = 1, /, **notes: object) -> None:
+        del notes
+        self._done += count
+        if time.monotonic() - self._sent > self._seconds:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._sent = time.monotonic()
+        self._send({"event": "progress", "what": self._description, "done": self._done, "total": self._total})

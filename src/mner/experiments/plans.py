@@ -1,0 +1,352 @@
+"""What a table asks for: its cells, and the training runs that they need, each named by what goes into it.
+
+A run's name is a hash of its recipe, seed included, of the posts it is trained and chosen on, and of the run
+that it starts from. So two cells, or two tables, that ask for the same share one run, whatever they call it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mner.errors import DataError
+from mner.experiments.material import Material, Place, digest
+from mner.experiments.tables import Row, Sample, Setting, TableFile, Whose
+from mner.models import model_named
+from mner.progress import Reporter, silent
+from mner.training.recipe import Recipe, check_recipe
+
+# What of a recipe says where something lies or who looks on, and not what is computed.
+_NOT_COMPUTED = {
+    "data": ("folder", "format", "images", "label_map", "train", "valid", "test"),
+    "knowledge": ("store",),
+    "training": ("kept_features", "tracker"),
+}
+
+_TEXT_VIEW = "text"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A set of posts that a run is scored on.
+
+    Args:
+        place: The data set.
+        whose: Whose picture and knowledge its posts have.
+        kinds: What the system sees of knowledge; None where it reads the text alone.
+        key: A hash of the posts as the system sees them.
+        gold: A hash of the posts' text and gold.
+    """
+
+    place: Place
+    whose: Whose
+    kinds: tuple[str, ...] | None
+    key: str
+    gold: str
+
+
+@dataclass
+class RunPlan:
+    """A training run.
+
+    Args:
+        key: The hash that names it.
+        recipe: What to do.
+        place: The data set to train and choose on.
+        sample: The part of its training posts, if not all.
+        sampling_seed: Which part.
+        whose: Whose picture and knowledge posts have.
+        kinds: What the system sees of knowledge; None where it reads the text alone.
+        posts: How many posts it is trained on.
+        prints: Hashes of the posts to train and to choose on.
+        start_from: The key of the run it starts from, or None.
+        targets: What it is scored on, by key.
+    """
+
+    key: str
+    recipe: Recipe
+    place: Place
+    sample: Sample | None
+    sampling_seed: int
+    whose: Whose
+    kinds: tuple[str, ...] | None
+    posts: int
+    prints: dict[str, str]
+    start_from: str | None
+    targets: dict[str, Target] = field(default_factory=dict)
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder."""
+        return f"{self.recipe.model.name}-{self.key}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that another process needs to do it, as JSON writes it."""
+        return {
+            "key": self.key,
+            "recipe": self.recipe.as_dict(),
+            "place": self.place.as_dict(),
+            "sample": None if self.sample is None else self.sample.model_dump(exclude_none=True),
+            "sampling_seed": self.sampling_seed,
+            "whose": self.whose,
+            "kinds": self.kinds,
+            "posts": self.posts,
+            "prints": self.prints,
+            "start_from": self.start_from,
+            "targets": [asdict(target) for target in self.targets.values()],
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> RunPlan:
+        """The same again."""
+        given = dict(document)
+        targets = [
+            Target(**{**target, "place": Place(**target["place"]), "kinds": _kinds(target["kinds"])})
+            for target in given["targets"]
+        ]
+        return cls(
+            **{
+                **given,
+                "recipe": check_recipe(given["recipe"]),
+                "place": Place(**given["place"]),
+                "sample": None if given["sample"] is None else Sample(**given["sample"]),
+                "kinds": _kinds(given["kinds"]),
+                "targets": {target.key: target for target in targets},
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a table, for one draw and one seed.
+
+    Args:
+        row: The row's name.
+        data: The data set that is trained on.
+        setting: The setting's name, empty where the table has none.
+        sampling: Which draw, from 1; 0 where all posts are trained on.
+        seed: The seed of training.
+        run: The key of its run.
+        targets: For each data set that is scored its name and the key of the posts.
+    """
+
+    row: str
+    data: str
+    setting: str
+    sampling: int
+    seed: int
+    run: str
+    targets: tuple[tuple[str, str], ...]
+
+    @property
+    def title(self) -> str:
+        """The cell in words."""
+        draw = f"draw {self.sampling}" if self.sampling else ""
+        return ", ".join(
+            part for part in (self.row, self.data, self.setting, draw, f"seed {self.seed}") if part
+        )
+
+
+@dataclass
+class Plan:
+    """A table's cells and runs.
+
+    Args:
+        file: The table.
+        cells: All cells, in the table's order.
+        runs: The runs they need, by key; one that another starts from comes before it.
+        materials: The data sets that were read, by name.
+        views: For each data set what systems see of it: names and kinds of knowledge.
+        roles: For each data set the splits that are used.
+    """
+
+    file: TableFile
+    cells: list[Cell] = field(default_factory=list)
+    runs: dict[str, RunPlan] = field(default_factory=dict)
+    materials: dict[str, Material] = field(default_factory=dict)
+    views: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
+    roles: dict[str, list[str]] = field(default_factory=dict)
+
+
+def make_plan(file: TableFile, places: Mapping[str, Place], progress: Reporter = silent) -> Plan:
+    """The cells of a table, and the runs they need.
+
+    Args:
+        file: The table.
+        places: Where each data set lies.
+        progress: Told of each data set that is read.
+
+    Raises:
+        DataError: A data set cannot be read, has no posts where some are needed, or too few for a sample.
+    """
+    plan = Plan(file)
+    wanted = _wanted(file)
+    with progress("reading data", len(wanted)) as advance:
+        for name in wanted:
+            plan.materials[name] = Material.read(places[name])
+            advance(data=name)
+    planner = Planner(plan)
+    for row in file.table.rows:
+        if row.quoted:
+            continue
+        for data in file.data_of(row):
+            for setting in file.settings_of(row, data):
+                for sampling in planner.samplings(data, setting):
+                    for seed in row.seeds or file.table.seeds:
+                        plan.cells.append(planner.cell(row, data, setting, sampling, seed))
+    return plan
+
+
+def _wanted(file: TableFile) -> list[str]:
+    """The data sets that the table's cells touch, in its order."""
+    touched: set[str] = set()
+    for row in file.table.rows:
+        if row.quoted:
+            continue
+        for data in file.data_of(row):
+            touched.update((data, *file.table.data[data].also_score))
+            if row.pretrain is not None:
+                touched.add(row.pretrain.data)
+    return [name for name in file.table.data if name in touched]
+
+
+class Planner:
+    """Makes cells, and enters the runs they need into a plan.
+
+    Args:
+        plan: The plan to fill; its data sets are read.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._samples: dict[Any, list[int]] = {}
+
+    def samplings(self, data: str, setting: Setting) -> Sequence[int]:
+        """The numbers of the draws: 1, 2, … where a part of the posts is trained on, else 0 alone."""
+        table = self.plan.file.table
+        return range(1, table.samplings + 1) if self.plan.file.sample_of(data, setting) else (0,)
+
+    def cell(self, row: Row, data: str, setting: Setting, sampling: int, seed: int) -> Cell:
+        """One cell; its run and the one that this starts from are entered."""
+        file = self.plan.file
+        start_from = None
+        if row.pretrain is not None:
+            recipe = file.recipe(row, setting, pretraining=True)
+            start_from = self.run(recipe, row.pretrain.data, row.whose, seed).key
+        sample = file.sample_of(data, setting)
+        run = self.run(
+            file.recipe(row, setting),
+            data,
+            row.whose,
+            seed,
+            sample=sample,
+            sampling_seed=file.table.sampling_seed + max(sampling - 1, 0),
+            start_from=start_from,
+        )
+        targets = []
+        for name in (data, *file.table.data[data].also_score):
+            target = self.target(name, row.whose_tested or row.whose, run.kinds)
+            run.targets[target.key] = target
+            targets.append((name, target.key))
+        return Cell(row.name, data, setting.name, sampling, seed, run.key, tuple(targets))
+
+    def run(
+        self,
+        recipe: Recipe,
+        data: str,
+        whose: Whose,
+        seed: int,
+        *,
+        sample: Sample | None = None,
+        sampling_seed: int = 0,
+        start_from: str | None = None,
+    ) -> RunPlan:
+        """The run of a recipe on a data set, entered into the plan."""
+        entry, material = self.plan.file.table.data[data], self.plan.materials[data]
+        kinds = tuple(recipe.knowledge.kinds) if model_named(recipe.model.name).reads_pictures else None
+        if kinds is None:
+            whose = "own"
+        tables = recipe.as_dict()
+        tables["training"]["seed"] = seed
+        tables["data"] = {
+            "convention": entry.convention,
+            **{role: getattr(entry, role) for role in ("train", "valid", "test")},
+        }
+        recipe = check_recipe(tables)
+        chosen = self._sampled(material, sample, sampling_seed, entry.convention)
+        train = self._prints(material, "train", kinds)
+        prints = {
+            "train": digest([train[index] for index in chosen]),
+            "valid": digest(self._prints(material, "valid", kinds)),
+        }
+        identity = {
+            "recipe": _computed(recipe, reads_knowledge=kinds is not None),
+            "prints": prints,
+            "whose": whose,
+            "start_from": start_from,
+        }
+        key = digest([json.dumps(identity, sort_keys=True)])[:16]
+        if key not in self.plan.runs:
+            self.plan.runs[key] = RunPlan(
+                key,
+                recipe,
+                material.place,
+                sample,
+                sampling_seed,
+                whose,
+                kinds,
+                len(chosen),
+                prints,
+                start_from,
+            )
+        return self.plan.runs[key]
+
+    def target(self, data: str, whose: Whose, kinds: tuple[str, ...] | None) -> Target:
+        """The test posts of a data set as a system sees them."""
+        material = self.plan.materials[data]
+        seen = self._prints(material, "test", kinds)
+        whose = "own" if kinds is None else whose
+        gold = digest(self._prints(material, "test", None))[:16]
+        return Target(material.place, whose, kinds, digest([whose, *seen])[:16], gold)
+
+    def _prints(self, material: Material, role: str, kinds: tuple[str, ...] | None) -> list[str]:
+        name = material.place.name
+        view = _TEXT_VIEW if kinds is None else ", ".join(kinds)
+        self.plan.views.setdefault(name, {})[view] = kinds
+        roles = self.plan.roles.setdefault(name, [])
+        if role not in roles:
+            roles.append(role)
+        found = material.prints(role, kinds)
+        if not found:
+            raise DataError(
+                f"The data set {name} has no posts in its split {getattr(material.place, role)!r}."
+            )
+        return found
+
+    def _sampled(self, material: Material, sample: Sample | None, seed: int, convention: str) -> list[int]:
+        """The places of the posts that are trained on."""
+        key = (material.place.name, sample and sample.model_dump_json(), seed, convention)
+        if key not in self._samples:
+            posts = material.dataset.split(material.place.train)
+            place_of = {id(post): place for place, post in enumerate(posts)}
+            chosen = material.sampled(posts, sample, seed, convention)
+            self._samples[key] = [place_of[id(post)] for post in chosen]
+        return self._samples[key]
+
+
+def _computed(recipe: Recipe, *, reads_knowledge: bool) -> dict[str, Any]:
+    """What of a recipe decides what a run computes."""
+    tables = recipe.as_dict()
+    tables.pop("title")
+    for section, keys in _NOT_COMPUTED.items():
+        for key in keys:
+            tables[section].pop(key, None)
+    if not reads_knowledge:
+        del tables["knowledge"]
+    return tables
+
+
+def _kinds(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(given)

@@ -1,0 +1,369 @@
+"""The folder that keeps what experiments gave: runs, their predictions, the posts these are of.
+
+```
+runs/MODEL-KEY/             a run folder that predicts alone, with experiment.json and predictions/
+posts/KEY.jsonl             text and gold of posts that were scored or trained on
+logs/KEY.txt                what the process of a run wrote
+failures/KEY.json           the error of a run that failed
+data/NAME-KEY.json          prints of a data set's posts when it was first used
+tables/NAME.lock, locks/    who is at work
+```
+
+A report needs nothing else: neither data nor models. Every file is there whole or not at all, except logs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from mner.data.files import writing
+from mner.errors import DataError, MnerError, RunFolderError, UsageError
+from mner.experiments.material import state_of, what_changed
+from mner.experiments.plans import Plan, RunPlan
+from mner.posts import Entity, Post
+from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, read_json
+from mner.tags import Convention
+
+RECORD_FILE = "experiment.json"
+TRAINING_FILE = "run.json"
+
+
+class DiskFullError(MnerError):
+    """There is no room left where results are written."""
+
+
+class State(StrEnum):
+    """How far a run is."""
+
+    DONE = "done"
+    SCORING = "to be scored"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    MISSING = "to be run"
+
+
+@dataclass(frozen=True)
+class KeptPost:
+    """A post as reports need it.
+
+    Args:
+        id: Its name, empty where it has none.
+        text: Its text.
+        offsets: For each word where it stands in the text.
+        image: The path of its picture, or None.
+        gold: Its entities under each convention.
+    """
+
+    id: str
+    text: str
+    offsets: tuple[tuple[int, int], ...]
+    image: str | None
+    gold: Mapping[str, tuple[Entity, ...]]
+
+    def as_post(self, entities: Sequence[Entity]) -> Post:
+        """A post with the given entities as its gold, such as those that were predicted."""
+        words = tuple(self.text[start:end] for start, end in self.offsets)
+        image = None if self.image is None else Path(self.image)
+        return Post(
+            text=self.text,
+            words=words,
+            offsets=self.offsets,
+            id=self.id,
+            image=image,
+            entities=tuple(entities),
+        )
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder.
+
+    Args:
+        root: Where it is.
+    """
+
+    root: Path
+
+    def run_folder(self, run: RunPlan) -> Path:
+        """Where a run lies."""
+        return self.root / "runs" / run.folder_name
+
+    def predictions_file(self, run: RunPlan, target: str) -> Path:
+        """Where a run's predictions for a set of posts lie."""
+        return self.run_folder(run) / "predictions" / f"{target}.jsonl"
+
+    def posts_file(self, gold: str) -> Path:
+        """Where the posts of that hash lie."""
+        return self.root / "posts" / f"{gold}.jsonl"
+
+    def log_file(self, run: RunPlan) -> Path:
+        """Where the process of a run writes."""
+        return self.root / "logs" / f"{run.folder_name}.txt"
+
+    def failure_file(self, run: RunPlan) -> Path:
+        """Where the error of a run lies."""
+        return self.root / "failures" / f"{run.folder_name}.json"
+
+    def is_trained(self, run: RunPlan, *, with_weights: bool = False) -> bool:
+        """Whether a run has been trained to its end.
+
+        Args:
+            run: The run.
+            with_weights: Only if its weights have been kept.
+        """
+        folder = self.run_folder(run)
+        if not (folder / SETTINGS_FILE).is_file() or (with_weights and not (folder / WEIGHTS_FILE).is_file()):
+            return False
+        return bool(self.training_of(run).get("status") == "finished")
+
+    def training_of(self, run: RunPlan) -> dict[str, Any]:
+        """What the trainer recorded of a run; nothing where there is no record, or half of one."""
+        return _read(self.run_folder(run) / TRAINING_FILE)
+
+    def record_of(self, run: RunPlan) -> dict[str, Any]:
+        """What is known about a run besides."""
+        return _read(self.run_folder(run) / RECORD_FILE)
+
+    def failure_of(self, run: RunPlan) -> dict[str, Any]:
+        """The error of a run that failed; nothing where it did not."""
+        return _read(self.failure_file(run))
+
+    def lacking(self, run: RunPlan) -> list[str]:
+        """The keys of the posts for which there are no predictions."""
+        return [key for key in run.targets if not self.has_predictions(run, key)]
+
+    def has_predictions(self, run: RunPlan, target: str) -> bool:
+        """Whether there are predictions, and the posts they are of."""
+        gold = run.targets[target].gold
+        return self.predictions_file(run, target).is_file() and self.posts_file(gold).is_file()
+
+    def state(self, run: RunPlan) -> State:
+        """How far a run is."""
+        if self.is_trained(run):
+            lacking = self.lacking(run)
+            if not lacking:
+                return State.DONE
+            return State.SCORING if self.is_trained(run, with_weights=True) else State.MISSING
+        if self.failure_of(run):
+            return State.FAILED
+        if (self.run_folder(run) / TRAINING_FILE).is_file():
+            return State.INTERRUPTED
+        return State.MISSING
+
+    def write_predictions(
+        self, run: RunPlan, target: str, posts: Sequence[Post], predicted: Sequence[Sequence[Entity]]
+    ) -> None:
+        """Keep predictions, one post a line as `mner predict` writes them."""
+        lines = (
+            {
+                **({"id": post.id} if post.id else {}),
+                "text": post.text,
+                "entities": [entity.as_dict() for entity in found],
+            }
+            for post, found in zip(posts, predicted, strict=True)
+        )
+        _write_lines(self.predictions_file(run, target), lines)
+
+    def predictions(self, run: RunPlan, target: str) -> list[list[Entity]]:
+        """For each post the entities that a run predicted.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        path = self.predictions_file(run, target)
+        return [[Entity(**entity) for entity in line["entities"]] for line in _lines(path)]
+
+    def write_posts(self, gold: str, posts: Iterable[Post]) -> None:
+        """Keep posts with their gold, unless they are kept already."""
+        path = self.posts_file(gold)
+        if not path.is_file():
+            _write_lines(path, (_kept(post) for post in posts))
+
+    def posts(self, gold: str) -> tuple[KeptPost, ...]:
+        """The posts of that hash.
+
+        Raises:
+            RunFolderError: The file is damaged.
+        """
+        path = self.posts_file(gold)
+        return _read_posts(path, path.stat().st_mtime_ns)
+
+    def check_data(self, plan: Plan, *, accept: bool = False) -> None:
+        """Compare the data sets with what they were when they were first used, and remember them.
+
+        Args:
+            plan: The table's plan.
+            accept: Take the sets as they are now.
+
+        Raises:
+            DataError: A data set has changed since; the message says what.
+        """
+        changes: list[str] = []
+        states = {}
+        for name, material in plan.materials.items():
+            path = self.root / "data" / f"{material.place.key}.json"
+            now = state_of(material, plan.views.get(name, {}), plan.roles.get(name, []))
+            before = _read(path)
+            if before and not accept:
+                found = what_changed(name, before, now)
+                if found and before["folder"] != now["folder"]:
+                    found.append(
+                        f"{name}: the folder was {before['folder']} before, and is {now['folder']} now"
+                    )
+                changes += found
+                now["views"] = {
+                    view: {**now["views"].get(view, {}), **before["views"].get(view, {})}
+                    for view in {**before["views"], **now["views"]}
+                }
+            states[path] = now
+        if changes:
+            raise DataError(
+                "The data have changed since this folder's results were computed, so new ones would stand "
+                "beside those of other posts: " + "; ".join(changes) + ".",
+                hint="Put the data back, choose another --output, or give --accept-changed-data to run all "
+                "cells of these sets again.",
+            )
+        for path, state in states.items():
+            write_document(path, state)
+
+    @contextmanager
+    def working_on(self, table: str) -> Iterator[None]:
+        """Be the only process that runs a table; the operating system ends this with the process.
+
+        Raises:
+            UsageError: Another process is at it.
+        """
+        lock = self.root / "tables" / f"{table}.lock"
+        holder = lock.with_suffix(".json")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock, timeout=0)
+        try:
+            held.acquire()
+        except Timeout:
+            other = {"process": "unknown", "started": "some time ago", **_read(holder)}
+            raise UsageError(
+                f"Another process runs this table in {self.root} already.",
+                got=f"process {other['process']}, started {other['started']}",
+                hint="Wait for it, or choose another --output.",
+            ) from None
+        with held:
+            write_document(holder, {"process": os.getpid(), "started": now()})
+            yield
+
+    def lock_of(self, run: RunPlan) -> FileLock:
+        """The lock that the process of a run holds; other tables wait for it."""
+        path = self.root / "locks" / f"{run.folder_name}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path)
+
+
+def now() -> str:
+    """The time, as records have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def write_document(path: Path, document: Any) -> None:
+    """Write a JSON file whole or not at all.
+
+    Raises:
+        DiskFullError: There is no room.
+        DataError: It cannot be written.
+    """
+    _write_lines(path, [document], indent=2)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error says that there is no room left; libraries say so in several ways."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, DiskFullError) or getattr(seen, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(seen)
+        if os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _write_lines(path: Path, documents: Iterable[Any], indent: int | None = None) -> None:
+    try:
+        with writing(path, overwrite=True) as file:
+            for document in documents:
+                # Half of a surrogate pair has no UTF-8, but JSON has a way to write it.
+                text = json.dumps(document, ensure_ascii=False, indent=indent)
+                try:
+                    file.write(text.encode() + b"\n")
+                except UnicodeEncodeError:
+                    file.write(json.dumps(document, indent=indent).encode() + b"\n")
+    except DataError as error:
+        if is_disk_full(error):
+            raise DiskFullError(
+                f"There is no room left for {path}.", hint="Make room and run the same again: it goes on."
+            ) from error
+        raise
+
+
+def _kept(post: Post) -> dict[str, Any]:
+    return {
+        "id": post.id,
+        "text": post.text,
+        "offsets": [list(place) for place in post.offsets],
+        "image": str(Path(post.image).resolve()) if isinstance(post.image, Path) else None,
+        "gold": {
+            convention.value: [[entity.start, entity.end, entity.label] for entity in post.gold(convention)]
+            for convention in Convention
+        },
+    }
+
+
+@lru_cache(maxsize=8)
+def _read_posts(path: Path, changed: int) -> tuple[KeptPost, ...]:
+    del changed
+    found = []
+    for line in _lines(path):
+        text = line["text"]
+        gold = {
+            convention: tuple(
+                Entity(text=text[start:end], label=label, start=start, end=end)
+                for start, end, label in entities
+            )
+            for convention, entities in line["gold"].items()
+        }
+        offsets = tuple((start, end) for start, end in line["offsets"])
+        found.append(KeptPost(line["id"], text, offsets, line["image"], gold))
+    return tuple(found)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        # Not by `splitlines`: a text may contain separators that only Unicode takes for line ends.
+        for line in path.read_text(encoding="utf-8").split("\n"):
+            if line:
+                yield json.loads(line)
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"{path} cannot be read.", got=str(error), hint="Delete it: `mner experiment run` makes it again."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        document = read_json(path)
+    except RunFolderError:
+        # Half a file is no file: what it was about is done again.
+        return {}
+    return document if isinstance(document, dict) else {}
