@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 from mner.cli.app import run
+from tests.contract.tiny import tiny
 from tests.knowledge.chat_server import ChatServer
+from tests.knowledge.little_wordnet import write_wordnet
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -98,6 +100,24 @@ def test_the_default_is_to_read_the_text_in_pictures(data: Path, capsys: pytest.
     )
     assert status == 0
     assert (document["runs"][0]["provider"], document["runs"][0]["answered"]) == ("rapidocr", 1)
+    status, out, _ = outcome(capsys, "show", str(image), "--store", str(data.with_name("k.sqlite")))
+    assert status == 0
+    assert out.splitlines()[1:] == ["  (no text)"]
+
+
+def test_a_trained_recogniser_gives_a_chain_its_candidates(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wordnet(tmp_path)
+    recognizer = tiny("bert-crf")
+    recognizer.save_pretrained(tmp_path / "tagger")
+    words = ["make", str(data), "--store", str(tmp_path / "k.sqlite"), "--provider", "chain"]
+    options = ["--model", str(tmp_path / "tagger"), "--option", f"wordnet={tmp_path}"]
+    status, document = reports(capsys, *words, *options)
+    assert (status, document["runs"][0]["answered"]) == (0, 3)
+    status, rows = reports(capsys, "show", "3", "--posts", str(data), "--store", str(tmp_path / "k.sqlite"))
+    names = "; ".join(dict.fromkeys(entity.text for entity in recognizer("Bare")))
+    assert rows[0]["result"]["text"].splitlines()[0] == f"Candidates: {names or 'none'}"
 
 
 def test_a_folder_of_pictures(tmp_path: Path, server: ChatServer, capsys: pytest.CaptureFixture[str]) -> None:

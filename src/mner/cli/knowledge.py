@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +25,7 @@ from mner.cli.knowledge_results import (
     row_record,
 )
 from mner.errors import DataError, UsageError, did_you_mean
-from mner.posts import Post
+from mner.posts import Entity, Post
 
 if TYPE_CHECKING:
     from mner.knowledge.provider import Provider
@@ -309,7 +309,16 @@ def _provider(
         given["key"] = os.environ.get(key_variable) or None
         if given["key"] is None and key_variable != _KEY_VARIABLE:
             raise UsageError(f"The environment variable {key_variable} is not set.")
+    if "load_tagger" in known:
+        given["load_tagger"] = _load_tagger
     return provider_named(name, **given)
+
+
+def _load_tagger(folder: Path) -> Callable[[Sequence[Post]], list[list[Entity]]]:
+    # Providers stand below the recogniser, and are handed what opens one.
+    from mner.recognizer import Recognizer
+
+    return Recognizer.from_pretrained(folder).predict
 
 
 def _check_shared(names: list[str], shared: dict[str, str | None]) -> None:

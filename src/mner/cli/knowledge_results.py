@@ -104,6 +104,9 @@ def print_row(row: StoredAnswer) -> None:
     if knowledge is None:
         out.print(Text(f"  failed: {row.answer.problem} (tried {row.attempts} times)", style="red"))
         return
+    if not knowledge.text and knowledge.score is None and not knowledge.regions:
+        what = "regions" if row.source.kind == "regions" else "text"
+        out.print(Text(f"  (no {what})", style="dim"))
     for line in (knowledge.text or "").splitlines():
         out.print("  " + line, markup=False, soft_wrap=True)
     if knowledge.score is not None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mner.errors import UsageError
 from mner.knowledge.keys import Source
@@ -14,6 +15,8 @@ from mner.knowledge.providers.chain import OfflineChainProvider
 from mner.knowledge.sentences import SentenceEmbedder
 from mner.knowledge.wordnet import find_wordnet
 from mner.posts import Entity, Knowledge, Post
+from mner.recognizer import Recognizer
+from tests.contract.tiny import POSTS, tiny
 
 
 def capitals(posts: Sequence[Post]) -> list[list[Entity]]:
@@ -114,11 +117,46 @@ def test_the_key_holds_tagger_domain_and_wordnet(wordnet_folder: Path, tmp_path:
     assert len({Source.of(provider).key for provider in variants}) == len(variants)
 
 
+def test_a_folder_with_a_recogniser_gives_the_candidates(wordnet_folder: Path, tmp_path: Path) -> None:
+    # Random weights find names where nobody would; what matters is that the chain has just these.
+    recognizer = tiny("bert-crf")
+    recognizer.save_pretrained(tmp_path / "run")
+
+    def load(folder: Path) -> Callable[[Sequence[Post]], list[list[Entity]]]:
+        return Recognizer.from_pretrained(folder, device="cpu").predict
+
+    chain = OfflineChainProvider(tmp_path / "run", load_tagger=load, wordnet=wordnet_folder, device="cpu")
+    posts = [*POSTS, Post.from_text("Lincoln met Anna in Nebraska")]
+    predicted = recognizer.predict(posts)
+    assert sum(map(len, predicted)) > 5
+    for row, found in zip(chain.candidates(posts), predicted, strict=True):
+        types = {entity.text: entity.label for entity in found}
+        assert row == [(name, types[name]) for name in dict.fromkeys(entity.text for entity in found)]
+    answers = chain.answer([Question(post) for post in posts])
+    for answer, found in zip(answers, predicted, strict=True):
+        names = "; ".join(dict.fromkeys(entity.text for entity in found))
+        assert answer.knowledge.steps[0] == f"Candidates: {names or 'none'}"
+
+
+def test_another_recogniser_in_the_folder_is_another_source(wordnet_folder: Path, tmp_path: Path) -> None:
+    keys = set()
+    recognizer = tiny("bert-crf")
+    for _ in range(2):
+        with torch.no_grad():
+            recognizer.model.decoder.linear.bias.add_(1.0)
+        recognizer.save_pretrained(tmp_path)
+        chain = OfflineChainProvider(tmp_path, load_tagger=lambda _: capitals, wordnet=wordnet_folder)
+        keys.add(Source.of(chain).key)
+    assert len(keys) == 2
+
+
 def test_a_tagger_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="tagger_name"):
         OfflineChainProvider(tagger=capitals)
     with pytest.raises(UsageError, match="not from both"):
         OfflineChainProvider(tmp_path, tagger=capitals, tagger_name="x")
+    with pytest.raises(UsageError, match="load_tagger"):
+        OfflineChainProvider(tmp_path)
     with pytest.raises(UsageError, match="no folder"):
         OfflineChainProvider(tmp_path / "nowhere")
 

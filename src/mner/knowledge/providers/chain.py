@@ -42,9 +42,10 @@ class OfflineChainProvider(LocalProvider):
     """Candidates, what WordNet knows of each, and its type by similarity.
 
     Args:
-        model: A folder with a trained recogniser that gives the candidates.
-        tagger: The same as a callable; then `tagger_name` must say which it is.
+        model: A folder with a trained recogniser that gives the candidates; then `load_tagger` must open it.
+        tagger: What gives them, as a callable; then `tagger_name` must say which it is.
         tagger_name: What tells this tagger from others, with its version: part of the answers' key.
+        load_tagger: Opens a folder with a trained recogniser; called once, when it is first needed.
         domain: The domain's name or file; its types and their definitions are what is chosen from.
         wordnet: WordNet's folder; None looks in the usual places.
         encoder: The encoder: ``default`` (the embedded MiniLM), a local folder or a hub name.
@@ -52,7 +53,8 @@ class OfflineChainProvider(LocalProvider):
         batch_size: Questions at once.
 
     Raises:
-        UsageError: Both a folder and a callable are given, or a callable without its name.
+        UsageError: Both a folder and a callable are given, a callable without its name, or a folder that is
+            not there or that nothing can open.
     """
 
     name = "chain"
@@ -66,6 +68,7 @@ class OfflineChainProvider(LocalProvider):
         *,
         tagger: Tagger | None = None,
         tagger_name: str | None = None,
+        load_tagger: Callable[[Path], Tagger] | None = None,
         domain: str | Path | Domain = "twitter",
         wordnet: str | Path | None = None,
         encoder: str = DEFAULT,
@@ -84,6 +87,12 @@ class OfflineChainProvider(LocalProvider):
         self.folder = None if model is None else Path(model).expanduser()
         if self.folder is not None and not self.folder.is_dir():
             raise UsageError(f"There is no folder {str(model)!r} with a trained recogniser.")
+        if self.folder is not None and load_tagger is None:
+            raise UsageError(
+                "The chain cannot open a trained recogniser by itself.",
+                hint="Give load_tagger = lambda folder: Recognizer.from_pretrained(folder).predict",
+            )
+        self._load_tagger = load_tagger
         self._tagger = tagger
         self._tagger_name = tagger_name
         self.domain = load_domain(domain)
@@ -115,13 +124,9 @@ class OfflineChainProvider(LocalProvider):
     @cached_property
     def tagger(self) -> Tagger | None:
         """What finds the candidates, or None for the post's phrases."""
-        if self.folder is None:
+        if self.folder is None or self._load_tagger is None:
             return self._tagger
-        # A recogniser stands above this room, and is used here by its folder alone.
-        from importlib import import_module
-
-        recognizer = import_module("mner.recognizer").Recognizer.from_pretrained(self.folder)
-        return lambda posts: [list(found) for found in recognizer.stream(posts)]
+        return self._load_tagger(self.folder)
 
     @cached_property
     def _type_vectors(self) -> Any:
