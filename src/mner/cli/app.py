@@ -98,9 +98,11 @@ def _add_commands() -> None:
     import mner.cli.backbone
     import mner.cli.data
     import mner.cli.demo
+    import mner.cli.errors
     import mner.cli.experiment
     import mner.cli.exposing
     import mner.cli.knowledge
+    import mner.cli.plot
     import mner.cli.predicting
     import mner.cli.probe
     import mner.cli.training  # noqa: F401

@@ -1,12 +1,13 @@
-"""What a recogniser shows of posts, as arrays: its own gates and attention, and the vectors of entities.
+"""What figures show of a recogniser: its maps, parts, gates and the vectors of entities, as arrays.
 
-This is the one place that knows what the systems call what they show; figures take arrays.
+Which arrays a model has, and what their axes are, it says itself (`MnerModel.exposes`): maps are arrays over
+cells, gates are what it calls gates.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,27 +16,17 @@ import torch
 from numpy.typing import NDArray
 
 from mner.errors import UsageError
+from mner.exposing import Arrays
+from mner.images import open_picture
 from mner.posts import Entity, Post
 from mner.progress import Reporter, silent
 from mner.recognizer import Recognizer
+from mner.tags import Convention
 
-Array = NDArray[np.floating[Any]]
+Array = NDArray[Any]
 
-
-def exposed(recognizer: Recognizer, post: Post) -> dict[str, Array]:
-    """What a model shows of one post; see each model's `forward`.
-
-    Returns:
-        Arrays by name, without the axis of posts; words as many as the post has.
-    """
-    was_training = recognizer.model.training
-    recognizer.model.eval()
-    try:
-        with torch.inference_mode():
-            output = recognizer.model(recognizer.encode([post]), expose=True)
-    finally:
-        recognizer.model.train(was_training)
-    return {name: value[0].float().cpu().numpy() for name, value in output.exposed.items()}
+# Posts that are read at once.
+_BATCH = 16
 
 
 def picture_maps(
@@ -45,7 +36,7 @@ def picture_maps(
 
     Args:
         recognizer: One whose model sees cells (CAT-MNER).
-        post: The post, with a picture.
+        post: The post.
         by: ``word``: how much each word looks at each cell; ``type``: how salient each cell is by the label
             words of each type; ``all``: how salient it is by all of them.
         layer: Which layer, from 1; the mean over all layers where None.
@@ -54,12 +45,12 @@ def picture_maps(
         For each word (or type) a map (rows, columns); words that stand there twice are numbered.
 
     Raises:
-        UsageError: The model has no such maps, the post no picture, or the model no such layer.
+        UsageError: The model has no such maps, or no such layer.
     """
     names = {"word": "image_attention", "type": "type_saliency", "all": "image_saliency"}
     if by not in names:
         raise UsageError(f"There are no maps by {by!r}.", expected=" or ".join(names))
-    shown = exposed(recognizer, post)
+    shown = recognizer.exposed([post])[0]
     if names[by] not in shown:
         raise UsageError(
             f"The model {recognizer.name} shows no maps over the picture by {by}.",
@@ -123,7 +114,7 @@ def part_weights(recognizer: Recognizer, post: Post, *, layer: int | None = None
     Returns:
         The weights by the names of `picture_parts`, or None where the model does not weigh parts.
     """
-    shown = exposed(recognizer, post)
+    shown = recognizer.exposed([post])[0]
     if "gates" not in shown or "blocks" not in shown:
         return None
     values = _at_layer(shown["gates"], layer)
@@ -134,67 +125,75 @@ def part_weights(recognizer: Recognizer, post: Post, *, layer: int | None = None
 
 def gates_by_layer(
     recognizer: Recognizer, posts: Sequence[Post], *, progress: Reporter = silent
-) -> tuple[dict[str, Array], str]:
-    """A model's gates by layer.
+) -> dict[str, Array]:
+    """A model's gates by layer; posts without a picture are left out.
 
     Args:
         recognizer: One whose model has gates in its layers: DGHC or CAT-MNER.
-        posts: Posts with pictures; those without are left out.
+        posts: The posts.
         progress: Told of every post that is done.
 
     Returns:
-        For each kind of gate (N, layers), and what the gates are.
+        For each kind of gate (N, layers): a row a post for DGHC's parts, a cell or a word for CAT-MNER.
 
     Raises:
         UsageError: The model has none, or no post has a picture.
     """
+    gates = [name for name, axes in _gates(recognizer).items() if axes[0] == "layers"]
     rows: dict[str, list[Array]] = {}
-    with progress("looking at gates", len(posts)) as advance:
-        for post in posts:
-            shown = exposed(recognizer, post)
-            if "blocks" in shown:
-                names = _part_names("regions", len(shown["blocks"]))
-                for index, name in enumerate(names):
-                    if shown["blocks"][index]:
-                        rows.setdefault(name, []).append(shown["gates"][None, :, index])
-            elif recognizer.name == "cat-mner" and _has_picture(recognizer, post):
-                # (L, m) and (L - 1, W): a row a cell, a row a word.
-                for name, kind in (("image_gate", "cells"), ("text_gate", "words")):
-                    if name in shown:
-                        rows.setdefault(kind, []).append(shown[name].T)
-            advance(1)
+    for post, shown in _looked_at(recognizer, posts, progress) if gates else ():
+        if post.image is None or open_picture(post.image).image is None:
+            continue
+        for name in gates:
+            of_what = recognizer.model.exposes[name][1]
+            for kind, values in _kinds(of_what, shown[name], shown) if name in shown else ():
+                rows.setdefault(kind, []).append(values)
     if not rows:
         raise UsageError(
             f"There are no gates by layer to show of {recognizer.name} on these posts.",
             expected="a dghc or cat-mner run, and posts with pictures",
         )
-    weights = recognizer.name == "dghc"
-    return (
-        {name: np.concatenate(values) for name, values in rows.items()},
-        "weight of the part (all parts: 1)" if weights else "gate (0: attention, 1: saliency)",
-    )
+    return {name: np.concatenate(values) for name, values in rows.items()}
 
 
-def _has_picture(recognizer: Recognizer, post: Post) -> bool:
-    visual = recognizer.encode([post]).visual
-    return visual is not None and bool(visual.mask.any())
+def _gates(recognizer: Recognizer) -> dict[str, tuple[str, ...]]:
+    return {name: axes for name, axes in recognizer.model.exposes.items() if "gate" in name}
 
 
-_WORD_GATES = {
-    "pre_post_gate": "share of the text before fusion",
-    "text_gate": "text",
-    "caption_gate": "caption",
-}
+def _looked_at(
+    recognizer: Recognizer, posts: Sequence[Post], progress: Reporter
+) -> Iterator[tuple[Post, Arrays]]:
+    with progress("looking at gates", len(posts)) as advance:
+        for start in range(0, len(posts), _BATCH):
+            chosen = posts[start : start + _BATCH]
+            yield from zip(chosen, recognizer.exposed(chosen), strict=True)
+            advance(len(chosen))
+
+
+def _kinds(of_what: str, values: Array, shown: Arrays) -> Iterator[tuple[str, Array]]:
+    """Gates (layers, things) as rows (N, layers) by kind: each block, all cells, all words."""
+    if of_what == "blocks":
+        names = _part_names("regions", values.shape[1])
+        for index, name in enumerate(names):
+            if shown["blocks"][index]:
+                yield name, values[None, :, index]
+    else:
+        yield of_what, values.T
 
 
 def gates_by_type(
-    recognizer: Recognizer, posts: Sequence[Post], *, progress: Reporter = silent
+    recognizer: Recognizer,
+    posts: Sequence[Post],
+    *,
+    convention: Convention | str = Convention.CONLL,
+    progress: Reporter = silent,
 ) -> dict[str, dict[str, list[float]]]:
     """A model's gates of words, by the type of the gold entity in which a word stands.
 
     Args:
         recognizer: One whose model has gates at words: MGIPS-CL or CDNER.
         posts: Annotated posts.
+        convention: What stray tags mean in gold.
         progress: Told of every post that is done.
 
     Returns:
@@ -203,27 +202,26 @@ def gates_by_type(
     Raises:
         UsageError: The model has none.
     """
-    types = [*recognizer.labels, "O"]
-    found: dict[str, dict[str, list[float]]] = {}
-    with progress("looking at gates", len(posts)) as advance:
-        for post in posts:
-            owners = ["O"] * len(post.words)
-            for start, end, label, _ in post.gold_spans():
-                owners[start:end] = [label] * (end - start)
-            # CAT-MNER's gate of that name is one a layer.
-            shown = exposed(recognizer, post) if recognizer.name != "cat-mner" else {}
-            for name, kind in _WORD_GATES.items():
-                if name not in shown:
-                    continue
-                values = shown[name].reshape(shown[name].shape[0], -1).mean(1)
-                of_type = found.setdefault(kind, {label: [] for label in types})
-                for label, value in zip(owners, values, strict=False):
-                    of_type.setdefault(label, []).append(float(value))
-            advance(1)
-    if not found:
+    gates = [name for name, axes in _gates(recognizer).items() if axes[0] == "words"]
+    if not gates:
         raise UsageError(
             f"The model {recognizer.name} has no gates at words to show.", expected="an mgips-cl or cdner run"
         )
+    found: dict[str, dict[str, list[float]]] = {}
+    for post, shown in _looked_at(recognizer, posts, progress):
+        owners = ["O"] * len(post.words)
+        for start, end, label, _ in post.gold_spans(convention):
+            owners[start:end] = [label] * (end - start)
+        for name in gates:
+            if name not in shown:
+                continue
+            of_type = found.setdefault(
+                name.replace("_", " "), {label: [] for label in (*recognizer.labels, "O")}
+            )
+            # (W,) or (W, features)
+            means = shown[name].reshape(len(owners), -1).mean(1) if owners else ()
+            for label, value in zip(owners, means, strict=True):
+                of_type.setdefault(label, []).append(float(value))
     return found
 
 
@@ -233,15 +231,11 @@ def read_texts(recognizer: Recognizer, post: Post) -> tuple[Array, list[str]] | 
     Returns:
         (W, k) and the k sub-words, or None where the model shows nothing of the kind.
     """
-    shown = exposed(recognizer, post)
-    name = next((one for one in ("caption_attention", "knowledge_attention") if one in shown), None)
-    if name is None:
-        return None
-    batch = recognizer.encode([post])
-    block = batch.knowledge["caption" if name == "caption_attention" else "auxiliary"]
-    ids = block.input_ids[0][block.attention_mask[0]].tolist()
-    tokenizer: Any = recognizer.encoder.tokenizer
-    return shown[name][:, : len(ids)], tokenizer.convert_ids_to_tokens(ids)
+    shown = recognizer.exposed([post])[0]
+    for name, axes in recognizer.model.exposes.items():
+        if name in shown and len(axes) == 2 and axes[0] == "words" and f"{axes[1]}_pieces" in shown:
+            return shown[name], shown[f"{axes[1]}_pieces"].tolist()
+    return None
 
 
 @dataclass

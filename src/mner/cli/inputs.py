@@ -1,0 +1,126 @@
+"""What several commands are given: annotated posts, and predictions of a run or of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mner.cli.console import bars, err
+from mner.cli.data import parse_label_map
+from mner.errors import UsageError, did_you_mean, shown
+from mner.posts import Entity, Post
+from mner.tags import Convention
+
+if TYPE_CHECKING:
+    from mner.recognizer import Recognizer
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where annotated posts are.
+
+    Args:
+        data: A data folder, or one file.
+        split: Which split of a folder.
+        file_format: The format of the files; found where None.
+        images: The folder of the pictures.
+        label_map: Renamed types, as ``OTHER=MISC``.
+    """
+
+    data: Path
+    split: str = "test"
+    file_format: str | None = None
+    images: Path | None = None
+    label_map: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """What the posts are called."""
+        return f"{self.data.name} {self.split}" if self.data.is_dir() else self.data.name
+
+    def posts(self, split: str | None = None) -> list[Post]:
+        """The posts.
+
+        Args:
+            split: Another split of the folder.
+
+        Raises:
+            DataError: They cannot be read, or there is no such split.
+        """
+        from mner.data import read_folder, read_posts
+        from mner.data.dataset import rename_labels
+
+        renamed = parse_label_map(self.label_map)
+        if self.data.is_dir():
+            found = read_folder(self.data, format=self.file_format, images=self.images, label_map=renamed)
+            return found.split(split or self.split)
+        return rename_labels(
+            list(read_posts(self.data, format=self.file_format, images=self.images)), renamed
+        )
+
+
+def convention_named(name: str) -> Convention:
+    """What stray tags mean, by its name.
+
+    Raises:
+        UsageError: There is no such convention.
+    """
+    names = [one.value for one in Convention]
+    if name not in names:
+        raise UsageError(f"There is no convention {shown(name)}.", hint=did_you_mean(name, names))
+    return Convention(name)
+
+
+def opened(run: Path, device: str) -> Recognizer:
+    """The recogniser of a run folder.
+
+    Raises:
+        UsageError: It is a file of predictions.
+        RunFolderError: It is no run folder.
+    """
+    from mner.recognizer import Recognizer
+
+    if run.is_file():
+        raise UsageError(
+            f"{run} is a file.", expected="a run folder: the model itself is looked at here, not what it said"
+        )
+    return Recognizer.from_pretrained(run, device=device)
+
+
+def predictions(
+    run: Path, posts: Sequence[Post], *, knowledge: Path | None = None, device: str = "auto"
+) -> list[list[Entity]]:
+    """What a run says of posts, or what a file says that it said.
+
+    Args:
+        run: A run folder, or a JSONL file of predictions for these posts.
+        posts: The posts.
+        knowledge: Knowledge store, for models that read it.
+        device: Where to compute.
+
+    Raises:
+        RunFolderError: It is no run folder.
+        DataError: The file is not of these posts.
+    """
+    if run.is_file():
+        from mner.evaluation.predictions import read_predictions
+
+        return read_predictions(run, posts)
+    recognizer = opened(run, device)
+    known = supplied(recognizer, posts, knowledge)
+    found = recognizer.predict(known, progress=bars)
+    if recognizer.picture_summary is not None:
+        err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
+    return found
+
+
+def supplied(recognizer: Recognizer, posts: Sequence[Post], knowledge: Path | None) -> Sequence[Post]:
+    """The posts with the knowledge that a recogniser reads, where a store is given."""
+    return posts if knowledge is None else list(recognizer.knowledge.supply(posts, knowledge))
+
+
+def name_of(run: Path) -> str:
+    """What a run or a file of predictions is called."""
+    return run.stem if run.is_file() else run.resolve().name
