@@ -113,6 +113,7 @@ class Row(Section):
         data: The data sets it is run on; all where None.
         settings: The settings it is run with; all where None.
         seeds: Its seeds; the table's where None.
+        sizes: The sizes at which it is run; at the others it is quoted. All where None.
         pretrain: A run to start from.
         whose: Whose picture and knowledge a post has, in training and in scoring.
         whose_tested: The same in scoring, where it differs from training.
@@ -129,6 +130,7 @@ class Row(Section):
     data: list[str] | None = None
     settings: list[str] | None = None
     seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    sizes: list[str] | None = None
     pretrain: Pretraining | None = None
     whose: Whose = "own"
     whose_tested: Whose | None = None
@@ -320,7 +322,11 @@ class TableFile:
                     hint="Add one, or choose another --size.",
                 )
             given = given[self.size]
-        assert given is not None
+        if given is None:
+            raise RecipeError(
+                f"{origin}: the row to pre-train as is not run at the size {self.size}.",
+                hint="Name its recipe under `pretrain`.",
+            )
         return self.path.parent / given
 
 
@@ -350,6 +356,7 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
                 "seeds": entry.seeds or table.seeds,
                 "samplings": entry.samplings or table.samplings,
                 "data": _showing(table.data, entry.data),
+                "rows": [_at_size(row, chosen) for row in table.rows],
             }
         )
     file = TableFile(path, table, chosen)
@@ -417,6 +424,13 @@ def _runs_on(row: Row, name: str, entry: DataEntry) -> bool:
     return entry.shown and (row.data is None or name in row.data)
 
 
+def _at_size(row: Row, size: str) -> Row:
+    """The row, or where it is not run at a size, its published numbers alone."""
+    if row.sizes is None or size in row.sizes:
+        return row
+    return row.model_copy(update={"recipe": None, "pretrain": None, "quoted": True})
+
+
 def _showing(data: Mapping[str, DataEntry], names: list[str] | None) -> dict[str, DataEntry]:
     """The data sets, of which only some are run on; the others may still be started from or scored."""
     return {
@@ -449,7 +463,7 @@ def _check_names(table: Table, path: Path) -> None:
         for name in row.settings or ():
             _known(name, settings, f"{where} setting")
         sized = row.recipe if isinstance(row.recipe, dict) else {}
-        for name in (*row.set_at, *sized):
+        for name in (*row.set_at, *sized, *(row.sizes or ())):
             _known(name, table.sizes, f"{where} size")
         if row.pretrain is not None:
             _known(row.pretrain.data, table.data, f"{where} data set")
