@@ -22,13 +22,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mner.cli.app import app as root
 from mner.cli.console import bars, err, out, print_json
-from mner.errors import UsageError, shown
+from mner.errors import UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from mner.experiments.plans import Plan, RunPlan
+    from mner.experiments.reports import Report
     from mner.experiments.runner import Outcome, Slot
     from mner.experiments.shelf import Shelf
     from mner.experiments.tables import TableFile
@@ -40,6 +42,7 @@ app = typer.Typer(
 root.add_typer(app, name="experiment")
 
 _OUTPUT = Path("runs/experiments")
+_FORMATS = ("html", "md", "tex", "csv")
 # What a run is reckoned to need of the machine's memory, in bytes.
 _MEMORY_OF_A_RUN = 3 * 2**30
 
@@ -95,6 +98,49 @@ def run(
         raise typer.Exit(1)
 
 
+@app.command()
+def report(
+    table: TableArgument,
+    output: OutputOption = _OUTPUT,
+    data: DataOption = None,
+    knowledge: KnowledgeOption = None,
+    size: SizeOption = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write the report to; else it is only shown.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="html, md, tex or csv; all of them by default.")
+    ] = None,
+    conll: Annotated[
+        bool, typer.Option("--conll", help="Also write each run's predictions as a CoNLL file.")
+    ] = False,
+    samples: Annotated[int, typer.Option(min=0, help="Bootstrap samples; 0 compares no rows.")] = 2000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Show a table's results beside the published numbers; needs neither models nor data once it was run."""
+    from mner.experiments.formats import as_document
+    from mner.experiments.reports import describe
+    from mner.experiments.results import collect, compare_rows
+    from mner.experiments.shelf import Shelf
+
+    wanted = formats or list(_FORMATS)
+    for one in wanted:
+        if one not in _FORMATS:
+            raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
+    file = _table(table, size, None, None)
+    shelf = Shelf(output)
+    plan = shelf.kept_plan(file) or _plan(file, data, knowledge)
+    results = collect(plan, shelf, bars)
+    pairs = compare_rows(results, samples=samples, progress=bars) if samples else []
+    found = describe(results, pairs)
+    if to is not None:
+        _write_report(found, to, wanted, conll)
+    if as_json:
+        print_json(as_document(found))
+    else:
+        _show_report(found)
+
+
 @app.command(hidden=True)
 def job() -> None:
     """Do one run, read from stdin as JSON; progress goes to stdout as JSON lines."""
@@ -103,7 +149,9 @@ def job() -> None:
     # Whatever a library prints must not come between the messages.
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    raise typer.Exit(serve(_unbuffered_stdin(), _sender(messages), os._exit))
+    # Unbuffered, since a thread that waits in a buffered stream keeps the interpreter from ending in order.
+    tasks = os.fdopen(os.dup(0), "rb", buffering=0)
+    raise typer.Exit(serve(tasks, _sender(messages), os._exit))
 
 
 def _run(
@@ -114,6 +162,7 @@ def _run(
 
     with shelf.working_on(plan.file.name):
         shelf.check_data(plan, accept=accept)
+        shelf.keep_plan(plan)
         _show_beginning(plan, shelf, len(slots))
         with _board(plan, shelf) as watcher:
             outcome = run_missing(
@@ -128,8 +177,40 @@ def _run(
     return bool(outcome.failed)
 
 
-def _unbuffered_stdin() -> BinaryIO:
-    return sys.stdin.buffer
+def _write_report(report: Report, folder: Path, formats: list[str], conll: bool) -> None:
+    from mner.data.files import writing
+    from mner.experiments import formats as write
+    from mner.plots.report import report_page
+
+    name = report.results.file.name
+    for one in formats:
+        text = {
+            "html": report_page,
+            "md": write.as_markdown,
+            "tex": write.as_latex,
+            "csv": write.as_csv,
+        }[one](report)
+        path = folder / f"{name}.{one}"
+        with writing(path, overwrite=True) as written:
+            # A lone surrogate, which JSON may bring, has no place in UTF-8.
+            written.write(text.encode("utf-8", errors="replace"))
+        err.print(f"Written: {path}", markup=False, soft_wrap=True)
+    if conll:
+        count = write.write_conll(report.results, folder / f"{name}-predictions")
+        err.print(f"Written: {count} files in {folder / f'{name}-predictions'}", markup=False, soft_wrap=True)
+
+
+def _show_report(report: Report) -> None:
+    for note in report.notes:
+        err.print(note, markup=False)
+    for grid in report.grids:
+        if grid.key.startswith(("overview", "scores", "comparisons", "missing")):
+            table = Table(title=grid.title, title_justify="left", caption=grid.note, caption_justify="left")
+            for number, column in enumerate(grid.header):
+                table.add_column(column, justify="left" if number < grid.words else "right")
+            for row in grid.rows:
+                table.add_row(*map(Text, row))
+            out.print(table)
 
 
 def _sender(messages: BinaryIO) -> Any:

@@ -199,6 +199,38 @@ def make_plan(file: TableFile, places: Mapping[str, Place], progress: Reporter =
     return plan
 
 
+def plan_name(file: TableFile) -> str:
+    """A name for a table's plan, which changes with the table and its recipes."""
+    recipes = [
+        file.recipe(row, setting, data).as_dict()
+        for row in file.table.rows
+        if not row.quoted
+        for data in file.data_of(row)
+        for setting in file.settings_of(row, data)
+    ]
+    content = json.dumps([file.table.model_dump(mode="json"), recipes], sort_keys=True)
+    return f"{file.name}-{digest([content])[:8]}"
+
+
+def plan_as_dict(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON writes it, without the posts."""
+    return {
+        "cells": [asdict(cell) for cell in plan.cells],
+        "runs": [run.as_dict() for run in plan.runs.values()],
+    }
+
+
+def plan_from_dict(file: TableFile, document: Mapping[str, Any]) -> Plan:
+    """A plan as `plan_as_dict` gave it; its posts are not there, so it is good for reports alone."""
+    plan = Plan(file)
+    for given in document["cells"]:
+        targets = tuple((name, key) for name, key in given["targets"])
+        plan.cells.append(Cell(**{**given, "targets": targets}))
+    runs = (RunPlan.from_dict(one) for one in document["runs"])
+    plan.runs = {run.key: run for run in runs}
+    return plan
+
+
 def _wanted(file: TableFile) -> list[str]:
     """The data sets that the table's cells touch, in its order."""
     touched: set[str] = set()
@@ -237,7 +269,7 @@ class Planner:
             start_from = self.run(recipe, row.pretrain.data, row.whose, seed).key
         sample = file.sample_of(data, setting)
         run = self.run(
-            file.recipe(row, setting),
+            file.recipe(row, setting, data),
             data,
             row.whose,
             seed,

@@ -291,7 +291,8 @@ def serve(source: IO[bytes], send: Callable[[Mapping[str, Any]], None], leave: C
     task = json.loads(source.readline())
 
     def watch() -> None:
-        source.read()
+        while source.read(1):
+            pass
         leave(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -6,6 +6,7 @@ posts/KEY.jsonl             text and gold of posts that were scored or trained o
 logs/KEY.txt                what the process of a run wrote
 failures/KEY.json           the error of a run that failed
 data/NAME-KEY.json          prints of a data set's posts when it was first used
+tables/NAME-KEY.json        the cells of a table that was run
 tables/NAME.lock, locks/    who is at work
 ```
 
@@ -31,7 +32,8 @@ from filelock import FileLock, Timeout
 from mner.data.files import writing
 from mner.errors import DataError, MnerError, RunFolderError, UsageError
 from mner.experiments.material import state_of, what_changed
-from mner.experiments.plans import Plan, RunPlan
+from mner.experiments.plans import Plan, RunPlan, plan_as_dict, plan_from_dict, plan_name
+from mner.experiments.tables import TableFile
 from mner.posts import Entity, Post
 from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, read_json
 from mner.tags import Convention
@@ -237,6 +239,18 @@ class Shelf:
             )
         for path, state in states.items():
             write_document(path, state)
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Keep a table's plan, so that its report can be made without the data."""
+        write_document(self._plan_file(plan.file), plan_as_dict(plan))
+
+    def kept_plan(self, file: TableFile) -> Plan | None:
+        """The plan of exactly this table with exactly these recipes; None where it has never been run."""
+        document = _read(self._plan_file(file))
+        return plan_from_dict(file, document) if document else None
+
+    def _plan_file(self, file: TableFile) -> Path:
+        return self.root / "tables" / f"{plan_name(file)}.json"
 
     @contextmanager
     def working_on(self, table: str) -> Iterator[None]:

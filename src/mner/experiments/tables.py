@@ -109,7 +109,7 @@ class Row(Section):
         recipe: The recipe, from the table's own folder; or one a size: ``{ small = "small.toml", full =
             "full-size.toml" }``.
         set: Changes of the recipe.
-        set_at: Changes at a size, by size.
+        set_at: Changes at a size, by size, or at a size on a data set, by ``SIZE/DATA``.
         data: The data sets it is run on; all where None.
         settings: The settings it is run with; all where None.
         seeds: Its seeds; the table's where None.
@@ -268,12 +268,15 @@ class TableFile:
         """The part of the training posts that is trained on; None for all."""
         return setting.sample or self.table.data[data].sample or self.table.sample
 
-    def recipe(self, row: Row, setting: Setting, *, pretraining: bool = False) -> Recipe:
+    def recipe(
+        self, row: Row, setting: Setting, data: str | None = None, *, pretraining: bool = False
+    ) -> Recipe:
         """The recipe of a row with a setting, all changes made, without data and seed.
 
         Args:
             row: A row that is run.
             setting: One of its settings.
+            data: The data set that it is run on; that of the changes made for one alone.
             pretraining: Give that of the run which the row starts from instead.
 
         Raises:
@@ -295,7 +298,7 @@ class TableFile:
         tables = read_toml(self._recipe_path(given, origin), "recipe")
         steps = [self.table.sizes[self.size].set if self.size is not None else {}]
         for one in changed:
-            steps += [one.set, one.set_at.get(self.size or "", {})]
+            steps += [one.set, *(one.set_at.get(key, {}) for key in (self.size or "", f"{self.size}/{data}"))]
         # Which posts there are is the table's matter, so the recipe's own data is not looked at.
         tables.pop("data", None)
         tables.get("knowledge", {}).pop("store", None)
@@ -364,7 +367,7 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
         if not row.quoted:
             for data in file.data_of(row):
                 for setting in file.settings_of(row, data):
-                    file.recipe(row, setting)
+                    file.recipe(row, setting, data)
                     if row.pretrain is not None:
                         file.recipe(row, setting, pretraining=True)
     return file
@@ -464,7 +467,10 @@ def _check_names(table: Table, path: Path) -> None:
             _known(name, settings, f"{where} setting")
         sized = row.recipe if isinstance(row.recipe, dict) else {}
         for name in (*row.set_at, *sized, *(row.sizes or ())):
-            _known(name, table.sizes, f"{where} size")
+            size, slash, data = name.partition("/")
+            _known(size, table.sizes, f"{where} size")
+            if slash:
+                _known(data, table.data, f"{where} data set")
         if row.pretrain is not None:
             _known(row.pretrain.data, table.data, f"{where} data set")
             if row.pretrain.row is not None:

@@ -1,0 +1,310 @@
+"""A table's results put into tables of text, which every format writes alike.
+
+`mner.experiments.formats` writes them as Markdown, LaTeX, CSV and JSON, `mner.plots.report` as a page with
+figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mner.experiments.analysis import error_grids, overlap_grid, seen_grids
+from mner.experiments.grids import (
+    NOTHING,
+    PLUS_MINUS,
+    QUOTED,
+    Grid,
+    percent,
+    place_of,
+    row_name,
+    setting_of,
+    with_deviation,
+)
+from mner.experiments.results import MEASURES, Group, Pair, Results, distinct
+from mner.experiments.shelf import now
+from mner.tags import Convention
+
+_LABELS = {"precision": "P", "recall": "R", "f1": "F1"}
+
+
+@dataclass
+class Report:
+    """All that a report says, besides figures.
+
+    Args:
+        title: What stands above it.
+        notes: Sentences that stand first.
+        facts: How the results came about, as pairs of what and which.
+        grids: Its tables.
+        results: What it was made of.
+        pairs: Rows compared.
+    """
+
+    title: str
+    notes: list[str]
+    facts: list[tuple[str, str]]
+    grids: list[Grid]
+    results: Results
+    pairs: list[Pair] = field(default_factory=list)
+
+
+def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
+    """Put results into tables.
+
+    Args:
+        results: The results.
+        pairs: Rows compared, as `compare_rows` gave them.
+    """
+    table = results.file.table
+    notes = [table.note] if table.note else []
+    if results.file.size is not None and table.sizes[results.file.size].note:
+        notes.append(table.sizes[results.file.size].note)
+    notes += [f"{row.name}: {row.note}" for row in table.rows if row.note]
+    if any(row.quoted for row in table.rows):
+        notes.append("Rows marked as quoted were not run here: their numbers are the paper's.")
+    if results.published is not None:
+        notes.append(f"Published: {results.published.key}, {results.published.title}")
+        if results.published.settings:
+            notes.append(f"Published settings: {results.published.settings}")
+        notes += [f"On the published numbers: {note.text}" for note in results.published.notes]
+    grids = [*_overviews(results), *_mains(results), *_types(results)]
+    if pairs:
+        grids.append(_comparisons(pairs, results))
+    grids += [*error_grids(results), *seen_grids(results), overlap_grid(results), _every(results)]
+    if results.open_cells:
+        grids.append(_open(results))
+    return Report(
+        table.title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs)
+    )
+
+
+def _overviews(results: Results) -> list[Grid]:
+    """Rows by data sets or settings, F1 alone, with what was published in brackets."""
+    table = results.file.table
+    columns = distinct(group.place for group in results.groups)
+    if len(columns) < 2:
+        return []
+    found = {(group.row.name, group.place): group for group in results.groups}
+    several = len(results.places()) > 1
+    header = ["F1"]
+    for data, scored, setting in columns:
+        parts = [place_of(results, data, scored)] if several or not setting else []
+        header.append(", ".join([*parts, *([setting] if setting else [])]))
+    rows = []
+    for row in table.rows:
+        cells = [row.name + (QUOTED if row.quoted else "")]
+        for place in columns:
+            group = found.get((row.name, place))
+            cells.append(NOTHING if group is None else _beside(group))
+        rows.append(tuple(cells))
+    note = f"Mean {PLUS_MINUS} standard deviation over seeds and draws; published in brackets."
+    return [Grid("overview", "F1 at a glance", tuple(header), tuple(rows), note=note)]
+
+
+def _beside(group: Group, label: str | None = None) -> str:
+    ours, published = with_deviation(group.summary("f1", label)), group.published.get(("f1", label))
+    if published is None:
+        return ours
+    return f"[{published:.2f}]" if ours == NOTHING else f"{ours} [{published:.2f}]"
+
+
+def _mains(results: Results) -> list[Grid]:
+    """A grid for each data set: precision, recall, F1, both conventions, and the published F1."""
+    grids = []
+    for data, scored in results.places():
+        groups = [group for group in results.groups if group.place[:2] == (data, scored)]
+        several = len({group.setting for group in groups}) > 1
+        own = results.file.table.data[scored].convention
+        other = next(one.value for one in Convention if one.value != own)
+        printed = [measure for measure in MEASURES if any((measure, None) in one.published for one in groups)]
+        header = ["row", *(["setting"] if several else []), "runs", "P", "R", f"F1 ({own})", f"F1 ({other})"]
+        header += [f"published {_LABELS[measure]}" for measure in printed]
+        header += ["difference in F1"] if "f1" in printed else []
+        rows = []
+        for group in groups:
+            ours = group.summary("f1")
+            cells = [row_name(group), *setting_of(group, several)]
+            cells.append(NOTHING if group.row.quoted else f"{len(group.results)} of {group.cells}")
+            cells += [with_deviation(group.summary(measure)) for measure in MEASURES]
+            cells.append(with_deviation(group.summary("f1", convention=other)))
+            for measure in printed:
+                value = group.published.get((measure, None))
+                cells.append(NOTHING if value is None else f"{value:.2f}")
+            if "f1" in printed:
+                beside = group.published.get(("f1", None))
+                both = ours is not None and beside is not None
+                cells.append(f"{100 * ours.mean - beside:+.2f}" if both else NOTHING)  # type: ignore[union-attr, operator]
+            rows.append(tuple(cells))
+        counts = distinct(
+            f"{result.scores[own].posts} posts with {result.scores[own].overall.gold} entities ({own}) and "
+            f"{result.scores[other].overall.gold} ({other})"
+            for group in groups
+            for result in group.results
+        )
+        note = f"Mean {PLUS_MINUS} standard deviation over seeds and draws, in per cent; {'; '.join(counts)}."
+        key = f"scores-{data}" if data == scored else f"scores-{data}-{scored}"
+        title = f"Scores on {place_of(results, data, scored)}"
+        grids.append(Grid(key, title, tuple(header), tuple(rows), 2 if several else 1, note))
+    return grids
+
+
+def _types(results: Results) -> list[Grid]:
+    """A grid for each data set: F1 of each type, with what was published in brackets."""
+    grids = []
+    for data, scored in results.places():
+        groups = [group for group in results.groups if group.place[:2] == (data, scored)]
+        several = len({group.setting for group in groups}) > 1
+        own = results.file.table.data[scored].convention
+        labels = sorted(
+            {
+                label
+                for group in groups
+                for result in group.results
+                for label, counts in result.scores[own].per_type.items()
+                if counts.gold
+            }
+        )
+        header = ["row", *(["setting"] if several else []), *labels]
+        rows = tuple(
+            (row_name(group), *setting_of(group, several), *(_beside(group, label) for label in labels))
+            for group in groups
+        )
+        key = f"types-{data}" if data == scored else f"types-{data}-{scored}"
+        title = f"F1 of each type on {place_of(results, data, scored)}"
+        note = f"Convention {own}; published in brackets."
+        if labels:
+            grids.append(Grid(key, title, tuple(header), rows, 2 if several else 1, note))
+    return grids
+
+
+def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
+    rows = []
+    for pair in pairs:
+        one, two = pair.first, pair.second
+        same_row = one.row is two.row
+        where = place_of(results, one.data, one.scored)
+        if one.setting and not same_row:
+            where += f", {one.setting}"
+        found = pair.comparison.difference
+        rows.append(
+            (
+                one.setting if same_row else one.row.name,
+                two.setting if same_row else two.row.name,
+                where,
+                f"{100 * found.value:+.2f}",
+                f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
+                f"{pair.comparison.p_value:.4f}",
+                f"{pair.corrected:.4f}",
+            )
+        )
+    level = f"{100 * pairs[0].comparison.difference.level:g} % interval"
+    header = ("first", "second", "posts", "F1 of first less second", level, "p", "p, Holm")
+    note = (
+        "Interval: paired bootstrap over posts. p: approximate randomisation over posts, two-sided; Holm's "
+        f"correction is for the {len(pairs)} pairs above. Seeds and draws are combined before posts are "
+        "drawn: a post's counts are the means over all runs of a row, so that all its outputs are drawn and "
+        "exchanged together. Whether other posts would give the same is what is tested; how much seeds "
+        "differ, the deviations above say."
+    )
+    return Grid("comparisons", "Any two rows on the same posts", header, tuple(rows), 3, note)
+
+
+def _every(results: Results) -> Grid:
+    several = any(group.setting for group in results.groups)
+    drawn = any(result.cell.sampling for result in results.results)
+    header = ["row", "posts"]
+    header += [*(["setting"] if several else []), *(["draw"] if drawn else []), "seed", "P", "R"]
+    header += [*(f"F1 ({one.value})" for one in Convention), "F1 on validation", "epoch", "minutes", "code"]
+    rows = []
+    for result in results.results:
+        training, record = results.shelf.training_of(result.run), results.shelf.record_of(result.run)
+        chosen = training.get("chosen", {})
+        overall = result.scores[result.convention].overall
+        cell = result.cell
+        rows.append(
+            (
+                cell.row,
+                place_of(results, cell.data, result.scored),
+                *([cell.setting] if several else []),
+                *([str(cell.sampling)] if drawn else []),
+                str(cell.seed),
+                percent(overall.precision),
+                percent(overall.recall),
+                *(percent(result.scores[one.value].overall.f1) for one in Convention),
+                percent(chosen["f1"]) if chosen else NOTHING,
+                f"{chosen['epoch']:g} of {result.run.recipe.training.epochs}" if chosen else NOTHING,
+                f"{training.get('seconds', 0) / 60:.1f}",
+                record.get("code", NOTHING),
+            )
+        )
+    words = 2 + several
+    return Grid("runs", "All runs", tuple(header), tuple(rows), words, "Minutes are those of training alone.")
+
+
+def _open(results: Results) -> Grid:
+    rows = tuple((cell.title, str(state), problem) for cell, state, problem in results.open_cells)
+    return Grid("missing", "Cells without results", ("cell", "state", "error"), rows, 3)
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    """How the results came about."""
+    table, shelf = results.file.table, results.shelf
+    runs = distinct(result.run.key for result in results.results)
+    plans = [results.plan.runs[key] for key in runs]
+    trainings = [shelf.training_of(run) for run in plans]
+    records = [shelf.record_of(run) for run in plans]
+    machines = distinct(_machine(one) for one in trainings)
+    versions = distinct(_versions(one) for one in trainings)
+    dates = sorted(distinct(one.get(key) for one in trainings for key in ("started", "finished")))
+    seeds = sorted({result.cell.seed for result in results.results})
+    facts = [
+        ("table", f"{results.file.path}" + (f", size {results.file.size}" if results.file.size else "")),
+        ("paper", table.paper or ""),
+        ("cells", f"{len(results.plan.cells) - len(results.open_cells)} of {len(results.plan.cells)} done"),
+        ("seeds", ", ".join(map(str, seeds))),
+        ("draws", f"{table.samplings}, from seed {table.sampling_seed}" if _is_sampled(results) else ""),
+        (
+            "training",
+            f"{sum(one.get('seconds', 0) for one in trainings) / 60:.1f} minutes in {len(runs)} runs",
+        ),
+        ("interruptions", str(sum(one.get("resumed", 0) for one in records) or "")),
+        ("dates", " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else ""),
+        ("code", "; ".join(distinct(one.get("code") for one in records))),
+        ("versions", "; ".join(versions)),
+        ("machine", "; ".join(machines)),
+    ]
+    for data, scored in results.places():
+        golds = distinct(
+            result.gold for group in results.groups if group.scored == scored for result in group.results
+        )
+        trained = distinct(
+            record.get("trained_on")
+            for run, record in zip(plans, records, strict=True)
+            if run.place.name == data and run.sample is None
+        )
+        if golds:
+            text = f"test posts {', '.join(golds)}" + (
+                f"; training posts {', '.join(trained)}" if trained else ""
+            )
+            facts.append((f"fingerprint of {place_of(results, data, scored)}", text))
+    facts.append(("report written", now()))
+    return [(what, which) for what, which in facts if which]
+
+
+def _is_sampled(results: Results) -> bool:
+    return any(cell.sampling for cell in results.plan.cells)
+
+
+def _machine(training: dict[str, Any]) -> str:
+    found = training.get("machine")
+    if not found:
+        return ""
+    parts = [found.get("accelerator"), found.get("processor"), found.get("platform")]
+    return ", ".join(str(part) for part in parts if part) + f", {found.get('threads')} threads a run"
+
+
+def _versions(training: dict[str, Any]) -> str:
+    found = training.get("versions", {})
+    return ", ".join(f"{name} {number}" for name, number in found.items() if name not in ("commit", "mner"))
