@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +30,7 @@ from mner.nn import backbones, vision
 from mner.posts import Post
 from mner.progress import Reporter, silent
 from mner.recognizer import SETTINGS_FILE, Recognizer, make_encoder, read_json, write_json
+from mner.training.alone import LOCK_FILE, alone_in
 from mner.training.recipe import Recipe
 from mner.training.trainer import PostTrainer, training_arguments
 
@@ -96,13 +98,28 @@ def train(
         say: Told what happens, in sentences.
 
     Raises:
-        RunFolderError: The folder has a finished run, or one of another recipe is to be resumed.
+        RunFolderError: The folder has a finished run, one of another recipe is to be resumed, or another
+            process is training into it.
         DataError: The data cannot be used.
     """
-    folder = Path(folder)
+    with ExitStack() as held:
+        return _train(recipe, Path(folder), dataset, start_from, resume, overwrite, progress, say, held)
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    dataset: Dataset | None,
+    start_from: str | Path | None,
+    resume: bool,
+    overwrite: bool,
+    progress: Reporter,
+    say: Say,
+    held: ExitStack,
+) -> Run:
     if dataset is None:
         dataset = _read_data(recipe)
-    record = _open_record(recipe, folder, dataset, start_from, resume=resume, overwrite=overwrite)
+    record = _open_record(recipe, folder, dataset, start_from, held, resume=resume, overwrite=overwrite)
     dataset, knowledge = _with_knowledge(recipe, dataset, record, say)
     train_posts = _annotated(dataset, recipe.data.train)
     valid_posts = _annotated(dataset, recipe.data.valid)
@@ -324,10 +341,12 @@ def _open_record(
     folder: Path,
     dataset: Dataset,
     start_from: str | Path | None,
+    held: ExitStack,
     *,
     resume: bool,
     overwrite: bool,
 ) -> _Record:
+    held.enter_context(alone_in(folder))
     record = _Record(folder / RECORD_FILE)
     identity = {
         "recipe": recipe.as_dict(),
@@ -359,14 +378,18 @@ def _open_record(
         return record
     if resume and not interrupted and not finished:
         raise RunFolderError(f"There is no run to resume in {folder}.", hint="Leave --resume out.")
-    if folder.exists() and overwrite and (finished or interrupted):
-        shutil.rmtree(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(f"The run folder {folder} cannot be made.", got=str(error)) from error
+    if overwrite and (finished or interrupted):
+        _empty(folder)
     record.write(**identity, status="running", started=_now(), versions=versions(), machine=machine())
     return record
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()
 
 
 def versions() -> dict[str, str]:
