@@ -1,12 +1,8 @@
-"""DGHC's equations against slow loops, its switches, and its run from the command line on real posts."""
+"""DGHC's equations against slow loops, and its switches."""
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -236,64 +232,6 @@ def test_backbones_come_in_bit_by_bit_beside_a_special_start(tmp_path):
     assert (model.correlation.linear.bias == 1).all()
     with pytest.raises(UsageError, match="needs a vision tower"):
         Dghc.from_sources({"labels": list(LABELS)}, Sources(backbone=str(tmp_path / "text")))
-
-
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does."""
-    words = [sys.executable, "-m", "mner", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.mark.data
-def test_thirty_real_posts_train_and_predict_from_the_command_line(real_data, tmp_path):
-    blocks: list[str] = []
-    for name in ("twitter2015_mini.txt", "twitter2017_mini.txt"):
-        text = (real_data / "twitter_mini" / name).read_text(encoding="utf-8")
-        blocks += [block for block in text.strip("\n").split("\n\n") if block.strip()]
-    assert len(blocks) == 30
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for split, chosen in (("train", blocks[:18]), ("valid", blocks[18:24]), ("test", blocks[24:])):
-        text = "\n\n".join(chosen).replace("-OTHER", "-MISC")
-        (folder / f"{split}.txt").write_text(text + "\n\n", encoding="utf-8")
-    images = folder / "images"
-    images.mkdir()
-    pictures = sorted((real_data / "twitter_mini" / "images").iterdir())
-    for picture in pictures:
-        (images / picture.name).write_bytes(picture.read_bytes())
-    # One broken and one missing picture, both of training posts.
-    names = [block.split("\n", 1)[0].removeprefix("IMGID:") for block in blocks]
-    broken, missing = (next(p for p in images.iterdir() if p.stem == name) for name in names[:2])
-    broken.write_bytes(broken.read_bytes()[:300])
-    missing.unlink()
-
-    recipe = Path(__file__).parents[2] / "recipes" / "dghc" / "small.toml"
-    run = tmp_path / "run"
-    result = command(
-        "train", recipe, "--data", folder, "--output", run, "--json",
-        "--set", "training.epochs=1", "--set", "training.batch_size=6",
-        "--set", 'training.frozen=["vision"]', "--set", f'training.kept_features="{tmp_path / "kept"}"',
-    )  # fmt: skip
-    assert "2 of 24 posts read had no picture" in result.stderr
-    record = json.loads(result.stdout)
-    counts = record["pictures"]
-    # An epoch over 18 posts, of which two have no picture, and six posts to choose on.
-    assert counts["pictures"] == 16 + 6
-    assert sum(count for key, count in counts.items() if key.startswith("no picture: ")) == 2
-    assert record["test"]["overall"]["gold"] > 0
-    assert len(list((tmp_path / "kept").iterdir())) == 1
-
-    lines = [
-        json.dumps({"id": name, "text": "Kawhi Leonard in Toronto", "image": str(picture)})
-        for name, picture in zip(names[2:], images.iterdir(), strict=False)
-    ]
-    lines.append(json.dumps({"id": "broken", "text": "Kawhi Leonard in Toronto", "image": str(broken)}))
-    (tmp_path / "posts.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    result = command("predict", "--model", run, "--input", tmp_path / "posts.jsonl")
-    assert len(result.stdout.strip().split("\n")) == len(lines)
-    assert "had no picture" in result.stderr
 
 
 def test_a_tower_from_scratch_is_small():
