@@ -20,7 +20,7 @@ import argparse
 import io
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,17 +172,19 @@ def medians(
     return {name: statistics.median(measured) * 1e3 for name, measured in times.items()}
 
 
-def passes_of(case: Case, batch: Any) -> list[Block]:
-    """The rows of sub-words that a system's text encoder reads, as many as it reads, in passes."""
+def passes_of(case: Case, batch: Any, appended: Sequence[str]) -> list[Block]:
+    """The rows of sub-words that a system's text encoder reads, as many as it reads, in passes.
+
+    Texts that are appended to the post stand in its rows already; each other one is a pass of its own.
+    """
     ids, mask = batch.input_ids, batch.attention_mask
     further = torch.full((len(ids), case.tokens), 1012)
     blocks = [
         (torch.cat((ids, further), 1), torch.cat((mask, torch.ones_like(further, dtype=torch.bool)), 1))
     ]
     blocks *= case.passes
-    appended = batch.appended is not None
-    for block in batch.knowledge.values():
-        if not appended:
+    for kind, block in batch.knowledge.items():
+        if kind not in appended:
             blocks.append((block.input_ids, block.attention_mask))
     return blocks
 
@@ -196,7 +198,7 @@ def measured(
     recognizer = built(case)
     bare = backbones.build_encoder(BertConfig())
     batch = recognizer.encode(posts, labelled=True)
-    blocks = passes_of(case, batch)
+    blocks = passes_of(case, batch, recognizer.encoder.inputs.appended)
 
     def bare_loss() -> torch.Tensor:
         states = [bare(input_ids=ids, attention_mask=mask).last_hidden_state for ids, mask in blocks]
