@@ -47,7 +47,7 @@ def errors(
     named = convention_named(convention)
     posts = source.posts()
     predicted = predictions(run, posts, knowledge=knowledge, device=device)
-    found = Analysis(posts, predicted, named, _training_posts(source, train))
+    found = Analysis(posts, predicted, named, training_posts(source, train))
     if html is not None:
         write_page(html, found.page(f"Errors of {name_of(run)} on {source.title}", most))
     if as_json:
@@ -239,7 +239,8 @@ class Analysis:
         return [(name, *row) for name, row in zip(names, matrix, strict=True)]
 
 
-def _training_posts(source: Source, split: str) -> list[Post] | None:
+def training_posts(source: Source, split: str) -> list[Post] | None:
+    """The posts that say which mentions were seen, or None, which is said, where there are none."""
     from mner.errors import DataError
 
     if not source.data.is_dir():

@@ -79,42 +79,53 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Also what is wrong, as `mner errors` says it.")
+    ] = False,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Write what was predicted: a .jsonl file for `mner errors`, `compare`."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Score a run on annotated posts: overall and per type, under both conventions for stray tags."""
-    from mner.cli.data import parse_label_map
+    from mner.cli.errors import Analysis, training_posts
+    from mner.cli.inputs import Source, supplied
     from mner.cli.results import score_table
-    from mner.data import read_folder, read_posts
-    from mner.data.dataset import rename_labels
+    from mner.evaluation.predictions import write_predictions
     from mner.evaluation.scores import score_posts
     from mner.knowledge.supplying import coverage
     from mner.recognizer import Recognizer
     from mner.tags import Convention
 
     recognizer = Recognizer.from_pretrained(run, device=device, dtype=dtype)
-    renamed = parse_label_map(label_map or [])
-    if data.is_dir():
-        posts = read_folder(data, format=file_format, images=images, label_map=renamed).split(split)
-    else:
-        posts = rename_labels(list(read_posts(data, format=file_format, images=images)), renamed)
-    if knowledge is not None:
-        posts = list(recognizer.knowledge.supply(posts, knowledge))
+    source = Source(data, split, file_format, images, tuple(label_map or ()))
+    posts = supplied(recognizer, source.posts(), knowledge)
     covered = coverage(posts)
     predicted = recognizer.predict(posts, batch_size=batch_size, progress=bars)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     scores = [score_posts(posts, predicted, convention) for convention in Convention]
+    if predictions is not None:
+        write_predictions(predictions, posts, predicted, overwrite=True)
+        err.print(f"The predictions are in {predictions}", markup=False)
+    analysis = None
+    if errors:
+        analysis = Analysis(posts, predicted, Convention.CONLL, training_posts(source, "train"))
     unknown = sorted(set(scores[0].per_type) - set(recognizer.labels))
     if as_json:
         document = {str(score.convention): score.as_dict() for score in scores}
         about = {"run": str(run), "data": str(data), "split": split, "knowledge": covered}
-        print_json({**about, "unknown_types": unknown, **document})
+        wrong = {} if analysis is None else {"errors": analysis.as_dict()}
+        print_json({**about, "unknown_types": unknown, **document, **wrong})
         return
     if covered or recognizer.encoder.inputs.knowledge:
         parts = ", ".join(f"{kind} {count}" for kind, count in covered.items())
         err.print(f"Known about the {len(posts)} posts: {parts or 'nothing'}.", markup=False)
     for score in scores:
-        out.print(score_table(score, f"{data.name} {split if data.is_dir() else ''}".strip()))
+        out.print(score_table(score, source.title))
+    if analysis is not None:
+        analysis.print(source.title, 0)
     if unknown:
         err.print(
             f"Training never saw the types {', '.join(unknown)}; all their entities count as missed. "

@@ -141,6 +141,7 @@ def regions_figure(
                 ((right if at_right else left) * width, (bottom if at_bottom else top) * height),
                 (-4 if at_right else 4, 4 if at_bottom else -4),
                 textcoords="offset points",
+                annotation_clip=False,
                 ha="right" if at_right else "left",
                 va="bottom" if at_bottom else "top",
                 fontsize="small",

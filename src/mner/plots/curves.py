@@ -49,7 +49,11 @@ def curves_figure(
         handles, names = panels[0].get_legend_handles_labels()
         if len(names) > 1 or several:
             note = "band: standard deviation over seeds" if several else None
-            figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 3), title=note)
+            # About eleven letters of the legend fit into an inch, and a line is drawn before each name.
+            columns = max(1, int(11 * figure.get_figwidth() / (6 + max(map(len, names)))))
+            figure.legend(
+                handles, names, loc="outside lower center", ncols=min(len(names), columns), title=note
+            )
         if title:
             figure.suptitle(title, fontsize="medium")
     return figure

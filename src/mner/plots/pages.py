@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RIGHT, WRONG = "✓", "✗"
 
 STYLE = """
+h1 { font-size: 1.6rem; line-height: 1.3; }
 article { display: flex; gap: 1rem; align-items: flex-start; margin: 1rem 0; padding: .8rem;
   border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: .6rem; }
 article > div { flex: 1; min-width: 0; overflow-wrap: anywhere; }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mner.errors import DataError, RunFolderError
+from mner.errors import DataError, RunFolderError, did_you_mean, shown
 from mner.plots.curves import Curve
 from mner.plots.sensitivity import Setting
 
@@ -86,6 +86,9 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
+UNSET = "default"
+"""The value of a setting that a recipe leaves out."""
+
 # What does not make two runs different series.
 _ASIDE = ("training.seed", "title", "data.folder")
 
@@ -124,9 +127,13 @@ def series_of(
         model = group[0].settings.get("model.name", group[0].folder.name)
         rivals = [other[0] for other in members if other[0].settings.get("model.name") == model]
         differing = _differing(rivals, left_out)
-        parts = [model, *(f"{name.split('.')[-1]} {group[0].settings.get(name)}" for name in differing)]
+        parts = [model]
         if len({run.data for run in rivals}) > 1:
-            parts.insert(1, Path(str(group[0].settings.get("data.folder", "data"))).name)
+            parts.append(Path(str(group[0].settings.get("data.folder", "data"))).name)
+            # How the types of other data are renamed goes without saying.
+            differing = [name for name in differing if not name.startswith("data.label_map")]
+        settings = group[0].settings
+        parts += [f"{name.split('.')[-1]}={settings[name]}" for name in differing if name in settings]
         name = ", ".join(map(str, parts))
         result.setdefault(name if name not in result else f"{name} ({group[0].folder.name})", group)
     return result
@@ -148,23 +155,23 @@ def scores_by_setting(
         names: The names of the series.
 
     Returns:
-        For each series its scores by the setting's value, in the order of the values.
+        For each series its scores by the setting's value, in the order of the values; runs whose recipes
+        leave the setting out stand under `UNSET`.
 
     Raises:
-        DataError: A run has no such setting or no test score.
+        DataError: No run has such a setting, or one has no test score.
     """
+    if not any(setting in run.settings for run in runs):
+        known = dict.fromkeys(name for run in runs for name in run.settings)
+        raise DataError(f"No run sets {shown(setting)}.", hint=did_you_mean(setting, known))
     for run in runs:
-        if setting not in run.settings:
-            raise DataError(
-                f"The run {run.folder} has no setting {setting}.", expected=", ".join(run.settings)
-            )
         if run.score is None:
             raise DataError(f"The run {run.folder} has no score on test posts.")
     result: dict[str, dict[Setting, list[float]]] = {}
     for name, group in series_of(runs, [setting], names).items():
         found: dict[Setting, list[float]] = {}
-        for run in sorted(group, key=lambda one: _order(one.settings[setting])):
-            value = run.settings[setting]
+        for run in sorted(group, key=lambda one: _order(one.settings.get(setting, UNSET))):
+            value = run.settings.get(setting, UNSET)
             assert run.score is not None
             found.setdefault(value if isinstance(value, int | float | str) else str(value), []).append(
                 run.score

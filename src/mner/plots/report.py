@@ -1,0 +1,226 @@
+"""A table's report as one page: its tables, figures, and the posts where rows differ. It opens offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from mner.evaluation.errors import confusion, differences
+from mner.experiments.analysis import errors_of, gold_of
+from mner.experiments.grids import Grid, place_of
+from mner.experiments.reports import Report
+from mner.experiments.results import Group, Results
+from mner.html import document, type_classes
+from mner.plots.curves import Curve, curves_figure
+from mner.plots.errors import confusion_figure, error_figure, errors_of_runs
+from mner.plots.figures import figure_as_svg
+from mner.plots.pages import RIGHT, STYLE, WRONG, differences_as_html
+from mner.plots.sensitivity import few_shot_figure, sensitivity_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_SERIES = 6
+"""As many rows are drawn in one figure; more cannot be told apart."""
+
+MOST_POSTS = 12
+"""As many posts are shown of each part of a comparison."""
+
+Value = TypeVar("Value")
+
+_ASIDE = ("runs", "missing", "errors", "seen", "overlap")
+
+_STYLE = (
+    STYLE
+    + """
+body { max-width: min(72rem, 100%); }
+.wide { overflow-x: auto; }
+table { font-size: .92rem; line-height: 1.4; }
+caption, .note { font-size: .85rem; opacity: .8; text-align: left; }
+th, td { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td.word, th.word { text-align: left; white-space: normal; min-width: 7rem; }
+dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; }
+dl.facts dt { opacity: .75; } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
+details > summary { font-size: 1rem; }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }
+.figures figure { flex: 1 1 26rem; min-width: 0; margin: .5rem 0; }
+"""
+)
+
+
+def report_page(report: Report, *, figures: bool = True) -> str:
+    """The page of a report.
+
+    Args:
+        report: The report.
+        figures: Whether figures are drawn, for which matplotlib is needed.
+    """
+    results = report.results
+    labels = results.labels
+    parts = [f"<p>{escape(note)}</p>" for note in report.notes]
+    parts += [_grid(grid) for grid in report.grids if not grid.key.startswith(_ASIDE)]
+    if figures:
+        parts += _figures(results)
+    parts += [_folded(grid) for grid in report.grids if grid.key.startswith(_ASIDE)]
+    parts += _differing(results, labels)
+    facts = "".join(f"<dt>{escape(what)}</dt><dd>{escape(which)}</dd>" for what, which in report.facts)
+    parts.append(f'<h2>How these came about</h2><dl class="facts">{facts}</dl>')
+    return document(report.title, "\n".join(parts), labels, _STYLE)
+
+
+def _grid(grid: Grid) -> str:
+    return f"<h2>{escape(grid.title)}</h2>\n{_table(grid)}"
+
+
+def _folded(grid: Grid) -> str:
+    is_open = " open" if grid.key == "missing" else ""
+    return f"<details{is_open}><summary>{escape(grid.title)}</summary>\n{_table(grid)}</details>"
+
+
+def _table(grid: Grid) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        marked = (
+            f"<{tag}{' class=word' if n < grid.words else ''}>{escape(cell)}</{tag}>"
+            for n, cell in enumerate(cells)
+        )
+        return f"<tr>{''.join(marked)}</tr>"
+
+    body = "\n".join(row(cells, "td") for cells in grid.rows)
+    note = f'<p class="note">{escape(grid.note)}</p>' if grid.note else ""
+    return (
+        f'<div class="wide"><table><thead>{row(grid.header, "th")}</thead>\n'
+        f"<tbody>{body}</tbody></table></div>{note}"
+    )
+
+
+def _figures(results: Results) -> list[str]:
+    parts = []
+    for data, scored in results.places():
+        groups = [group for group in results.groups if group.place[:2] == (data, scored) and group.results]
+        if not groups:
+            continue
+        where = place_of(results, data, scored)
+        sections = {
+            f"F1 by {results.file.table.axis or 'setting'} on {where}": _by_setting(results, groups),
+            f"Learning curves on {where}": _curves(results, groups) if data == scored else {},
+            f"Classes of errors on {where}": _errors(results, groups),
+            f"Types confused on {where}": _confusions(results, groups),
+        }
+        for title, figures in sections.items():
+            if figures:
+                drawn = "".join(
+                    f"<figure>{figure_as_svg(figure, label)}</figure>" for label, figure in figures.items()
+                )
+                opened = " open" if title.startswith("F1 by") else ""
+                parts.append(
+                    f'<details{opened}><summary>{escape(title)}</summary><div class="figures">{drawn}</div>'
+                    "</details>"
+                )
+    return parts
+
+
+def _by_setting(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
+    table = results.file.table
+    values = {setting.name: setting.value for setting in table.settings}
+    if not any(value is not None for value in values.values()):
+        return {}
+    series: dict[str, dict[float | int | bool | str, Sequence[float]]] = {}
+    for group in groups:
+        value, summary = values.get(group.setting), group.summary()
+        if value is not None and summary is not None:
+            series.setdefault(group.row.name, {})[value] = summary.values
+    if not series:
+        return {}
+    samples = [setting.sample for setting in table.settings if setting.sample is not None]
+    figures = {}
+    for number, chosen in enumerate(_portions(series)):
+        label = f"F1 by {table.axis or 'setting'}" + (f", part {number + 1}" if number else "")
+        if samples and all(sample.posts for sample in samples):
+            figures[label] = few_shot_figure(chosen)
+        else:
+            figures[label] = sensitivity_figure(chosen, table.axis or "setting")
+    return figures
+
+
+def _curves(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
+    curves: dict[str, list[Curve]] = {}
+    losses: dict[str, list[Curve]] = {}
+    for group in groups:
+        name = ", ".join(part for part in (group.row.name, group.setting) if part)
+        for result in group.results:
+            record = results.shelf.training_of(result.run)
+            points = record.get("curve", [])
+            if not points:
+                continue
+            curves.setdefault(name, []).append([(point["epoch"], point["f1"]) for point in points])
+            # Losses are noted by step; the curve says which epoch that is.
+            steps = points[-1]["step"] / points[-1]["epoch"]
+            found = [(one["step"] / steps, one["loss"]) for one in record.get("losses", [])]
+            losses.setdefault(name, []).append(found)
+    return {
+        f"learning curves, part {number + 1}": curves_figure(
+            chosen, losses={name: losses[name] for name in chosen}
+        )
+        for number, chosen in enumerate(_portions(curves))
+    }
+
+
+def _errors(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
+    reports = {_named(group): errors_of(results, group.results[0]) for group in groups}
+    return {
+        f"errors, part {number + 1}": error_figure(errors_of_runs(chosen), "of the first run of each row")
+        for number, chosen in enumerate(_portions(reports))
+    }
+
+
+def _confusions(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
+    figures = {}
+    for group in groups[:MOST_SERIES]:
+        result = group.results[0]
+        found = confusion(gold_of(results, result), results.predictions(result))
+        figures[f"confused types, {_named(group)}"] = confusion_figure(found, _named(group))
+    return figures
+
+
+def _differing(results: Results, labels: list[str]) -> list[str]:
+    """For each data set the posts where the first and the best of the other rows differ."""
+    classes, _ = type_classes(labels)
+    parts = []
+    for data, scored in results.places():
+        groups = [group for group in results.groups if group.place[:2] == (data, scored) and group.results]
+        if len(groups) < 2:
+            continue
+        first = groups[0]
+        best = max(groups[1:], key=lambda group: group.summary().mean)  # type: ignore[union-attr]
+        one, two = first.results[0], best.results[0]
+        if one.gold != two.gold:
+            continue
+        gold = gold_of(results, one)
+        kept = results.posts(one)
+        posts = [post.as_post(post.gold[one.convention]) for post in kept]
+        found = differences(gold, results.predictions(one), results.predictions(two))
+        names = (_named(first), _named(best))
+        title = f"Posts where {names[0]} and {names[1]} differ, on {place_of(results, data, scored)}"
+        legend = "".join(
+            f'<li><mark class="{name}">{escape(label)}</mark></li>' for label, name in classes.items()
+        )
+        key = f'<ul class="legend">{legend}<li>{RIGHT} right</li><li>{WRONG} wrong</li></ul>'
+        body = differences_as_html(posts, found, names, classes, MOST_POSTS)
+        about = f"Seeds {one.cell.seed} and {two.cell.seed}."
+        parts.append(f"<details><summary>{escape(title)}</summary><p>{about}</p>{key}\n{body}</details>")
+    return parts
+
+
+def _named(group: Group) -> str:
+    return ", ".join(part for part in (group.row.name, group.setting) if part)
+
+
+def _portions(series: Mapping[str, Value]) -> list[dict[str, Value]]:
+    """Series in portions that one figure can show."""
+    items = iter(series.items())
+    portions = []
+    while portion := dict(islice(items, MOST_SERIES)):
+        portions.append(portion)
+    return portions
