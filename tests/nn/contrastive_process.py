@@ -8,7 +8,7 @@ import sys
 import torch
 import torch.distributed as dist
 
-from mner.nn import contrastive
+from mner.nn import contrastive, processes
 
 # Five posts, of which the first process has three; a picture is missing and one occurs in both processes.
 NUMBERS = [4, -1, 5, 6, 4]
@@ -23,8 +23,8 @@ def data():
 
 def loss_of(weight, texts, pictures, numbers):
     """The sum of both losses, as a model computes it."""
-    projected, start = contrastive.gather_rows(pictures @ weight)
-    numbers, _ = contrastive.gather_rows(numbers)
+    projected, start = processes.gather_rows(pictures @ weight)
+    numbers, _ = processes.gather_rows(numbers)
     similarities = contrastive.cosine_similarities(texts @ weight, projected)
     own = start + torch.arange(len(texts))
     candidates = contrastive.candidate_pictures(numbers, own)
@@ -34,7 +34,7 @@ def loss_of(weight, texts, pictures, numbers):
         torch.nn.functional.one_hot(own, len(numbers)).bool() & candidates,
     ):
         losses = contrastive.positive_share_losses(similarities, candidates, positives, 0.5)
-        total = total + contrastive.mean_over_processes(losses.sum(), positives.any(1).sum())
+        total = total + processes.mean_over_processes(losses.sum(), positives.any(1).sum())
     return total
 
 

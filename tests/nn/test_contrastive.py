@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mner.nn import contrastive
+from mner.nn import contrastive, processes
 
 
 def slow_candidates(numbers, own, with_own):
@@ -83,11 +83,11 @@ def test_cosines():
 
 def test_one_process_gathers_its_own_rows():
     rows = torch.randn(3, 2)
-    gathered, start = contrastive.gather_rows(rows)
+    gathered, start = processes.gather_rows(rows)
     assert gathered is rows
     assert start == 0
-    assert contrastive.mean_over_processes(torch.tensor(6.0), torch.tensor(3)) == 2.0
-    assert contrastive.mean_over_processes(torch.tensor(0.0), torch.tensor(0)) == 0.0
+    assert processes.mean_over_processes(torch.tensor(6.0), torch.tensor(3)) == 2.0
+    assert processes.mean_over_processes(torch.tensor(0.0), torch.tensor(0)) == 0.0
 
 
 def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path):

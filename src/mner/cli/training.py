@@ -34,6 +34,7 @@ def train(
 ) -> None:
     """Train a recogniser as a recipe says, and write a run folder that predicts alone."""
     from mner.cli.results import score_table
+    from mner.training.processes import agree, is_first, join_processes, leave_processes
     from mner.training.recipe import read_recipe
     from mner.training.run import train as run_training
 
@@ -49,7 +50,9 @@ def train(
     if vision_backbone is not None:
         changes.append(f"model.vision_backbone={_quoted(vision_backbone)}")
     checked = read_recipe(recipe, changes)
-    folder = output or Path("runs") / f"{checked.model.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    join_processes()
+    # Clocks of several processes may strike a second between them.
+    folder = agree(output or Path("runs") / f"{checked.model.name}-{time.strftime('%Y%m%d-%H%M%S')}")
     run = run_training(
         checked,
         folder,
@@ -59,6 +62,10 @@ def train(
         progress=bars,
         say=lambda message: err.print(message, markup=False, soft_wrap=True),
     )
+    first = is_first()
+    leave_processes()
+    if not first:
+        return
     if as_json:
         print_json({"folder": str(folder), **run.record, "test": run.test and run.test.as_dict()})
         return

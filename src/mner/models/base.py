@@ -17,6 +17,7 @@ from mner.encoding import Batch, Inputs, Vocabulary
 from mner.errors import UsageError
 from mner.nn import backbones, vision
 from mner.nn.crf import Chain, ChainCRF
+from mner.nn.processes import mean_over_processes
 from mner.nn.spans import SpanClassifier, span_loss, span_mask, span_targets
 from mner.nn.word_shape import WordShapeEmbedding
 from mner.nn.words import gather_words
@@ -315,11 +316,13 @@ class TagDecoder(nn.Module):
         if batch.tags is not None:
             if self.is_crf:
                 likelihood: Tensor = self.crf(emissions, batch.tags, batch.word_mask)
-                output.loss = -likelihood.mean()
+                # The mean over the posts of all processes, as are those below over words and spans.
+                posts = likelihood.new_tensor(len(likelihood))
+                output.loss = mean_over_processes(-likelihood.sum(), posts)
             else:
                 chosen = emissions[batch.word_mask].float()
                 total = nn.functional.cross_entropy(chosen, batch.tags[batch.word_mask], reduction="sum")
-                output.loss = total / max(len(chosen), 1)
+                output.loss = mean_over_processes(total, total.new_tensor(len(chosen)))
         return output
 
 

@@ -71,7 +71,7 @@ from mner.encoding import Batch, Inputs, PictureInputs, VisualBlock
 from mner.errors import UsageError
 from mner.models.base import MnerConfig, MnerModel, Output, TagDecoder, WordReader
 from mner.models.registry import register
-from mner.nn import backbones, contrastive, vision
+from mner.nn import backbones, contrastive, processes, vision
 from mner.nn.anatomy import anatomy_of
 from mner.nn.crops import CropEmbedding, crop_size
 from mner.nn.cross_attention import CrossAttention
@@ -265,7 +265,7 @@ class Similarity(nn.Module):
         projected = self.picture(pictures).float()
         offset = 0
         if gather:
-            projected, offset = contrastive.gather_rows(projected)
+            projected, offset = processes.gather_rows(projected)
         return contrastive.cosine_similarities(self.text(texts), projected), offset
 
 
@@ -345,7 +345,7 @@ class MgipsCl(MnerModel):
     def forward(self, batch: Batch, expose: bool = False) -> Output:
         """Read a batch; see `MnerModel.forward`.
 
-        `Output.losses` has ``crf``, ``implicit_contrast`` and ``contrast`` (eq. 16-18), and ``texts_with_choice``:
+        `Output.losses`: ``crf``, ``implicit_contrast``, ``contrast`` (eq. 16-18) and ``texts_with_choice``,
         how many texts had more than K pictures to choose from; the implicit loss of all others is 0.
 
         Exposes, for B posts of W words: ``pre_post_gate`` (B, W) I of each word's first sub-word, the
@@ -461,7 +461,7 @@ class MgipsCl(MnerModel):
         similarities, offset = self.similarity(texts, pictures, gather)
         own = offset + torch.arange(batch.posts, device=owners.device)
         if gather:
-            numbers, _ = contrastive.gather_rows(numbers)
+            numbers, _ = processes.gather_rows(numbers)
         candidates = contrastive.candidate_pictures(numbers, own)
         choice = candidates if config.own_picture else contrastive.candidate_pictures(numbers, own, False)
         # Eq. 15
@@ -472,14 +472,14 @@ class MgipsCl(MnerModel):
                 # Eq. 16
                 losses = share_losses(similarities, choice, positives, config.temperature)
                 count = positives.any(1).sum()
-                output.losses["implicit_contrast"] = contrastive.mean_over_processes(losses.sum(), count)
+                output.losses["implicit_contrast"] = processes.mean_over_processes(losses.sum(), count)
                 output.losses["texts_with_choice"] = (choice.sum(1) > config.positives).sum()
             if config.contrast:
                 # Eq. 17
                 itself = F.one_hot(own, len(numbers)).bool() & candidates
                 losses = share_losses(similarities, candidates, itself, config.temperature)
                 count = itself.any(1).sum()
-                output.losses["contrast"] = contrastive.mean_over_processes(losses.sum(), count)
+                output.losses["contrast"] = processes.mean_over_processes(losses.sum(), count)
             # Eq. 19
             for name in ("implicit_contrast", "contrast"):
                 output.loss = output.loss + output.losses.get(name, 0.0)

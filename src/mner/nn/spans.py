@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mner.errors import UsageError
+from mner.nn.processes import mean_over_processes
 
 _IGNORED = -100
 
@@ -128,7 +129,7 @@ def span_targets(gold: Tensor, posts: int, words: int, max_length: int) -> tuple
 
 
 def span_loss(scores: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """The mean cross-entropy over all spans, in float32; 0 where there is none.
+    """The mean cross-entropy over all spans of all processes, in float32; 0 where there is none.
 
     Args:
         scores: (B, W, L, C).
@@ -137,7 +138,7 @@ def span_loss(scores: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
     """
     classes = targets.masked_fill(~valid, _IGNORED).flatten()
     losses = F.cross_entropy(scores.flatten(0, 2).float(), classes, ignore_index=_IGNORED, reduction="sum")
-    return losses / valid.sum().clamp(min=1)
+    return mean_over_processes(losses, valid.sum())
 
 
 @torch.no_grad()

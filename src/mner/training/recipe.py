@@ -111,6 +111,27 @@ class EncodingSection(Section):
     longest_spelling: Annotated[int, Field(ge=1)] = 24
 
 
+class AdapterSection(Section):
+    """``[adapter]``: train low-rank matrices beside the text encoder's weights instead of these.
+
+    Args:
+        rank: Rank r of the matrices.
+        alpha: They weigh alpha / r.
+        dropout: Dropout on what goes into them.
+        targets: How the layers are called that get them; all linear layers where empty.
+        norms_and_biases: Whether the encoder's norms and biases are trained too.
+        encoder_dropout: Dropout within the encoder; as its configuration says where None. Where its own
+            weights stay as they are, it costs more than it brings.
+    """
+
+    rank: Annotated[int, Field(ge=1)] = 32
+    alpha: Annotated[float, Field(gt=0)] = 64.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: list[str] = Field(default_factory=list)
+    norms_and_biases: bool = False
+    encoder_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+
 class TrainingSection(Section):
     """``[training]``: how to train.
 
@@ -131,6 +152,7 @@ class TrainingSection(Section):
         patience: Stop after so many evaluations without a better one; never where None.
         gradient_checkpointing: Compute activations again instead of keeping them.
         kept_features: Folder in which the vectors of a frozen vision tower are kept for other runs.
+        tracker: Also tell this program of losses and scores while the run goes on.
     """
 
     seed: int = 1
@@ -151,6 +173,7 @@ class TrainingSection(Section):
     patience: Annotated[int, Field(ge=1)] | None = None
     gradient_checkpointing: bool = False
     kept_features: str | None = None
+    tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
 
 
 class Recipe(Section):
@@ -162,6 +185,7 @@ class Recipe(Section):
         data: What to train on.
         knowledge: What is known about the posts.
         encoding: How posts become tensors.
+        adapter: Adapters to train in the text encoder's stead; none where left out.
         training: How to train.
     """
 
@@ -170,6 +194,7 @@ class Recipe(Section):
     data: DataSection = Field(default_factory=DataSection)
     knowledge: KnowledgeSection = Field(default_factory=KnowledgeSection)
     encoding: EncodingSection = Field(default_factory=EncodingSection)
+    adapter: AdapterSection | None = None
     training: TrainingSection = Field(default_factory=TrainingSection)
 
     def as_dict(self) -> dict[str, Any]:
@@ -266,6 +291,11 @@ def check_recipe(tables: dict[str, Any], origin: str = "the recipe") -> Recipe:
                 got=shown(value),
             ) from error
     Convention(recipe.data.convention)
+    if recipe.adapter is not None and "text" in recipe.training.frozen:
+        raise RecipeError(
+            f"{origin}: adapters are trained in an encoder that training.frozen keeps from being trained.",
+            hint="Leave 'text' out of it: beside adapters the encoder's own weights stay as they are.",
+        )
     return recipe
 
 

@@ -25,12 +25,15 @@ from mner.errors import DataError, RunFolderError, UsageError, shown
 from mner.evaluation.scores import Scores, score_posts
 from mner.knowledge.store import KnowledgeStore
 from mner.knowledge.supplying import KnowledgeSettings, coverage, drop_knowledge, with_placeholders_of
-from mner.models import Sources, model_named
+from mner.models import MnerModel, Sources, model_named
 from mner.nn import backbones, vision
+from mner.nn.processes import processes
 from mner.posts import Post
 from mner.progress import Reporter, silent
 from mner.recognizer import SETTINGS_FILE, Recognizer, make_encoder, read_json, write_json
+from mner.training.adapters import add_adapters, merge_adapters, save_adapters, start_adapters
 from mner.training.alone import LOCK_FILE, alone_in
+from mner.training.processes import is_first, join_processes, predict_together, wait_for_all
 from mner.training.recipe import Recipe
 from mner.training.trainer import PostTrainer, training_arguments
 
@@ -70,7 +73,8 @@ class _Record:
 
     def write(self, **changes: Any) -> None:
         self.document.update(changes)
-        write_json(self.path, self.document)
+        if is_first():
+            write_json(self.path, self.document)
 
 
 def train(
@@ -85,6 +89,9 @@ def train(
     say: Say = unsaid,
 ) -> Run:
     """Train, choose the checkpoint on the validation posts, score the test posts once, and save.
+
+    Where torchrun started several processes they train together: a batch has `batch_size` posts of each,
+    every process returns the same scores, and the first one alone writes and speaks.
 
     Args:
         recipe: What to do.
@@ -117,9 +124,18 @@ def _train(
     say: Say,
     held: ExitStack,
 ) -> Run:
+    join_processes()
+    if not is_first():
+        progress, say = silent, unsaid
     if dataset is None:
         dataset = _read_data(recipe)
-    record = _open_record(recipe, folder, dataset, start_from, held, resume=resume, overwrite=overwrite)
+    if is_first():
+        record = _open_record(recipe, folder, dataset, start_from, held, resume=resume, overwrite=overwrite)
+        wait_for_all()
+    else:
+        wait_for_all()
+        record = _Record(folder / RECORD_FILE, read_json(folder / RECORD_FILE))
+    record.write(processes=processes())
     dataset, knowledge = _with_knowledge(recipe, dataset, record, say)
     train_posts = _annotated(dataset, recipe.data.train)
     valid_posts = _annotated(dataset, recipe.data.valid)
@@ -141,22 +157,46 @@ def _train(
         for key, parameter in recognizer.model.named_parameters():
             if recognizer.model.group_of(key) == name:
                 parameter.requires_grad_(False)
+    if recipe.adapter is not None:
+        _adapt(recipe, recognizer.model, start_from is not None, say)
     pictures = recognizer.encoder.pictures
     if pictures is not None and recipe.training.kept_features is not None:
         pictures.features.folder = Path(recipe.training.kept_features)
     _fit(recipe, recognizer, train_posts, valid_posts, folder, record, resume, progress, say)
     if pictures is not None:
-        pictures.features.save()
+        if is_first():
+            pictures.features.save()
         record.write(pictures=dict(pictures.counts))
         say(pictures.summary() or "Every post read had a picture.")
     recognizer.model.eval()
-    recognizer.save_pretrained(folder)
+    if recipe.adapter is not None:
+        if is_first():
+            save_adapters(recognizer.model, folder, recipe.model.backbone)
+        merge_adapters(recognizer.model)
+    if is_first():
+        recognizer.save_pretrained(folder)
     run = Run(folder, recognizer, record.document)
     if recipe.data.test in dataset.splits:
         run.test = _score_once(recipe, recognizer, dataset.split(recipe.data.test), folder, progress)
     record.write(status="finished", finished=_now())
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    wait_for_all()
+    if is_first():
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return run
+
+
+def _adapt(recipe: Recipe, model: MnerModel, started: bool, say: Say) -> None:
+    section = recipe.adapter
+    assert section is not None
+    # What was taken over from another run goes into the adapters: under them stays the backbone as it is.
+    learnt = {name: tensor.clone() for name, tensor in model.state_dict().items()} if started else {}
+    if started:
+        model.fill_from(Sources(backbone=recipe.model.backbone, vision_backbone=recipe.model.vision_backbone))
+    trained = add_adapters(model, section)
+    say(f"Adapters of rank {section.rank}: {trained / 1e6:.2f} M parameters of the encoder are trained.")
+    if started:
+        kept = start_adapters(model, learnt)
+        say(f"They start with {kept:.0%} of the energy of what the encoder had learnt.")
 
 
 def build(recipe: Recipe, train_posts: Sequence[Post], vocabulary: Vocabulary | None = None) -> Recognizer:
@@ -234,7 +274,7 @@ def _fit(
         record.write(curve=curve)
 
     arguments = training_arguments(section, folder / CHECKPOINTS)
-    batches = -(-len(train_posts) // section.batch_size)
+    batches = -(-len(train_posts) // (section.batch_size * processes()))
     steps = -(-batches // section.gradient_accumulation) * section.epochs
     with progress("training", steps) as advance:
         trainer = PostTrainer(
@@ -330,9 +370,10 @@ def _annotated(dataset: Dataset, split: str) -> list[Post]:
 def _score_once(
     recipe: Recipe, recognizer: Recognizer, posts: Sequence[Post], folder: Path, progress: Reporter
 ) -> Scores:
-    predicted = recognizer.predict(posts, progress=progress)
+    predicted = predict_together(recognizer, posts, progress=progress)
     scores = score_posts(posts, predicted, recipe.data.convention)
-    write_json(folder / RESULTS_FILE, {recipe.data.test: scores.as_dict()})
+    if is_first():
+        write_json(folder / RESULTS_FILE, {recipe.data.test: scores.as_dict()})
     return scores
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
     EarlyStoppingCallback,
@@ -25,11 +26,14 @@ from transformers.trainer_callback import PrinterCallback
 
 from mner.encoding import Batch, LengthGroupedBatches
 from mner.evaluation.scores import Scores, score_posts
+from mner.nn.processes import process_number, processes
 from mner.posts import Post
 from mner.pretrained import quiet_loading
 from mner.progress import Advance
 from mner.recognizer import Recognizer
+from mner.training.processes import predict_together
 from mner.training.recipe import TrainingSection
+from mner.training.tracking import tracker
 
 METRIC = "eval_f1"
 
@@ -79,8 +83,15 @@ class PostTrainer(Trainer):
         self.on_scores = on_scores
         self.train_posts = PostList(train_posts)
         self.sampler = LengthGroupedBatches(
-            recognizer.encoder.lengths(train_posts), section.batch_size, section.seed
+            recognizer.encoder.lengths(train_posts),
+            section.batch_size,
+            section.seed,
+            processes=processes(),
+            process=process_number(),
         )
+        inputs = recognizer.encoder.inputs
+        # A batch of posts without pictures leaves what reads pictures without gradients.
+        arguments.ddp_find_unused_parameters = bool(inputs.picture is not None or inputs.knowledge)
         super().__init__(
             model=recognizer.model,
             args=arguments,
@@ -92,6 +103,8 @@ class PostTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         if section.patience is not None:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=section.patience))
+        if section.tracker is not None:
+            self.add_callback(tracker(section.tracker, Path(os.fspath(arguments.output_dir)).parent))
         # Losses are means over the batch, so that accumulated ones are averaged.
         self.model_accepts_loss_kwargs = False
 
@@ -107,7 +120,8 @@ class PostTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches of posts of like length."""
         loader = DataLoader(self.train_posts, batch_sampler=self.sampler, collate_fn=self._collate)
-        prepared: DataLoader[Any] = self.accelerator.prepare(loader)
+        # The sampler has shared the posts out among the processes already.
+        prepared: DataLoader[Any] = prepare_data_loader(loader, num_processes=1, process_index=0)
         return prepared
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -151,7 +165,7 @@ class PostTrainer(Trainer):
         """Score the validation posts as every other score is made: through the recogniser, on posts."""
         del arguments, options
         with self.autocast_smart_context_manager():
-            predicted = self.recognizer.predict(self.valid_posts)
+            predicted = predict_together(self.recognizer, self.valid_posts)
         scores = score_posts(self.valid_posts, predicted, self.convention)
         metrics = {
             "eval_precision": scores.overall.precision,
@@ -233,6 +247,7 @@ def training_arguments(section: TrainingSection, folder: Path) -> TrainingArgume
         greater_is_better=True,
         logging_strategy="epoch",
         report_to="none",
+        run_name=str(folder.parent),
         disable_tqdm=True,
         remove_unused_columns=False,
         use_cpu=not torch.cuda.is_available(),
