@@ -131,12 +131,17 @@ def open_input(
                 "Parquet cannot be read from a pipe.", expected="a file", hint="Write it to a file first."
             )
         return ParquetRows(source, most_characters)
-    lines = Lines(source, max(MOST_LINE_BYTES, 12 * most_characters))
+    lines = Lines(source, longest_line(most_characters))
     if format is None:
         format = "jsonl" if lines.begins_with_an_object() else "text"
     if format in ("csv", "tsv"):
         return TableRows(lines, format, most_characters)
     return TextLines(lines, format, most_characters)
+
+
+def longest_line(most_characters: int) -> int:
+    """How many bytes of a line are held so that a text of so many characters can stand on it."""
+    return max(MOST_LINE_BYTES, 12 * most_characters)
 
 
 class Lines:
@@ -145,12 +150,18 @@ class Lines:
     Args:
         source: A file, or an open stream of bytes.
         most_bytes: The longest line that is held.
+        part: Of a file, the position at which to start and the byte at which to stop, both between lines.
 
     Raises:
         DataError: The file cannot be opened.
     """
 
-    def __init__(self, source: Path | BinaryIO, most_bytes: int = MOST_LINE_BYTES) -> None:
+    def __init__(
+        self,
+        source: Path | BinaryIO,
+        most_bytes: int = MOST_LINE_BYTES,
+        part: tuple[Position, int] | None = None,
+    ) -> None:
         self.most_bytes = most_bytes
         self.base: Path | None = None
         self.total: int | None = None
@@ -169,6 +180,10 @@ class Lines:
             self._file = source
         self.line = 0
         self.size = 0
+        self._end: int | None = None
+        if part is not None:
+            start, self._end = part
+            self.line, self.size = start.line, self._file.seek(start.size)
         self._digest = hashlib.sha256()
         self._waiting: list[bytes] = []
 
@@ -204,6 +219,8 @@ class Lines:
         """
         if self._waiting:
             return self._waiting.pop()
+        if self._end is not None and self.size >= self._end:
+            return None
         return self._file.readline(self.most_bytes + 1) or None
 
     def is_too_long(self, raw: bytes) -> bool:

@@ -124,6 +124,7 @@ def predict_file(
             "batch size": batch_size,
             "window": window,
             "longest text": most_characters,
+            "machines": "one",
         }
         journal = Journal(target, report.rejects, chosen, settings, resume=resume, overwrite=overwrite)
     else:
