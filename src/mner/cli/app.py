@@ -96,6 +96,7 @@ def _say_error(message: str) -> None:
 def _add_commands() -> None:
     # Each module adds its commands to `app`; what is heavy is imported inside the commands.
     import mner.cli.backbone
+    import mner.cli.bulk
     import mner.cli.data
     import mner.cli.demo
     import mner.cli.errors
