@@ -86,15 +86,16 @@ def probe(
 def make(
     folder: Annotated[Path, typer.Argument(help="The data folder to write.")],
     seed: Annotated[int, typer.Option(help="Decides everything that is random.")] = 1,
-    train: Annotated[int, typer.Option(help="Posts to train on, a multiple of 60.")] = 3000,
-    valid: Annotated[int, typer.Option(help="Posts to choose on, a multiple of 60.")] = 240,
-    test: Annotated[int, typer.Option(help="Posts to test on, a multiple of 60.")] = 1500,
+    train: Annotated[int | None, typer.Option(help="Posts to train on, a multiple of 60.")] = None,
+    valid: Annotated[int | None, typer.Option(help="Posts to choose on, a multiple of 60.")] = None,
+    test: Annotated[int | None, typer.Option(help="Posts to test on, a multiple of 60.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Write the generated posts, their pictures and what is said about these, as a data folder."""
-    from mner.evaluation.probe import STORE_FILE, write_probe
+    from mner.evaluation.probe import SIZES, STORE_FILE, write_probe
 
-    sizes = {"train": train, "valid": valid, "test": test}
+    given = {"train": train, "valid": valid, "test": test}
+    sizes = {split: SIZES[split] if count is None else count for split, count in given.items()}
     write_probe(folder, seed, sizes, overwrite=overwrite, progress=bars)
     err.print(f"The posts are in {folder}, the knowledge store is {folder / STORE_FILE}", markup=False)
 

@@ -59,7 +59,7 @@ from mner.progress import Reporter, silent
 BLOCK = 60
 """Posts come in blocks of so many: 16 alone, 16 with an aside, 8 pairs and 20 with unrelated pictures."""
 
-SIZES: dict[str, int] = {"train": 3000, "valid": 240, "test": 1500}
+SIZES: dict[str, int] = {"train": 6000, "valid": 480, "test": 1500}
 """How many posts each split has."""
 
 STORE_FILE = "knowledge.sqlite"

@@ -93,8 +93,8 @@ def write_backbones(folder: str | Path, seed: int = 1, *, overwrite: bool = Fals
             initializer_range=spread,
             **narrow,
         ),
-        "clip": CLIPVisionConfig(image_size=32, patch_size=8, initializer_range=spread, **narrow),
-        "siglip": SiglipVisionConfig(image_size=32, patch_size=8, **narrow),
+        "clip": CLIPVisionConfig(image_size=24, patch_size=8, initializer_range=spread, **narrow),
+        "siglip": SiglipVisionConfig(image_size=24, patch_size=8, **narrow),
     }
     write_backbone(paths["bert"], configs["bert"], seed, tokenizer=words)
     normalisation = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
