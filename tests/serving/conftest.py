@@ -68,3 +68,17 @@ def address(application: Any) -> Iterator[str]:
 def client(address: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address, timeout=30) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def page_address(recognizer: Any) -> Iterator[str]:
+    """A server with the page beside the interface."""
+    pytest.importorskip("gradio", reason="the extra 'serve' is not installed")
+    with serving(create_application(recognizer, ServingSettings(limits=LIMITS))) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def page_client(page_address: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=page_address, timeout=30) as found:
+        yield found
