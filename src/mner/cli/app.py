@@ -101,6 +101,7 @@ def _add_commands() -> None:
     import mner.cli.demo
     import mner.cli.errors
     import mner.cli.experiment
+    import mner.cli.experiment_search
     import mner.cli.exposing
     import mner.cli.knowledge
     import mner.cli.plot

@@ -29,6 +29,7 @@ from mner.cli.console import bars, err, out, print_json
 from mner.errors import UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
+    from mner.experiments.material import Place
     from mner.experiments.plans import Plan, RunPlan
     from mner.experiments.reports import Report
     from mner.experiments.runner import Outcome, Slot
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 root.add_typer(app, name="experiment")
 
-_OUTPUT = Path("runs/experiments")
+OUTPUT = Path("runs/experiments")
 _FORMATS = ("html", "md", "tex", "csv")
 # What a run is reckoned to need of the machine's memory, in bytes.
 _MEMORY_OF_A_RUN = 3 * 2**30
@@ -58,6 +59,9 @@ KnowledgeOption = Annotated[
     list[str] | None, typer.Option(help="NAME=STORE of a knowledge store, or one FOLDER with them in it.")
 ]
 SizeOption = Annotated[str | None, typer.Option(help="One of the table's sizes; its first one by default.")]
+JobsOption = Annotated[
+    int | None, typer.Option(min=1, help="Runs side by side; by GPUs, or by cores and memory.")
+]
 RowOption = Annotated[list[str] | None, typer.Option(help="Only this row; may be given several times.")]
 OnOption = Annotated[list[str] | None, typer.Option("--on", help="Only this data set; several times.")]
 
@@ -65,15 +69,13 @@ OnOption = Annotated[list[str] | None, typer.Option("--on", help="Only this data
 @app.command()
 def run(
     table: TableArgument,
-    output: OutputOption = _OUTPUT,
+    output: OutputOption = OUTPUT,
     data: DataOption = None,
     knowledge: KnowledgeOption = None,
     size: SizeOption = None,
     row: RowOption = None,
     on: OnOption = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs side by side; by GPUs, or by cores and memory.")
-    ] = None,
+    jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and for how long.")] = False,
     keep_weights: Annotated[
         bool, typer.Option("--weights/--no-weights", help="Keep the weights of finished runs.")
@@ -89,19 +91,29 @@ def run(
     file = _table(table, size, row, on)
     plan = _plan(file, data, knowledge)
     shelf = Shelf(output)
-    slots = _slots(jobs, len(plan.runs))
+    slots = slots_for(jobs, len(plan.runs))
     if dry_run:
-        _show_plan(plan, shelf, len(slots), as_json)
+        show_plan(plan, shelf, len(slots), as_json)
         return
-    failed = _run(plan, shelf, slots, keep_weights=keep_weights, accept=accept, as_json=as_json)
-    if failed:
+    outcome = run_plan(plan, shelf, slots, keep_weights=keep_weights, accept=accept)
+    if as_json:
+        print_json(
+            {
+                "table": str(table),
+                "output": str(output),
+                "ran": [plan.runs[key].folder_name for key in outcome.ran],
+                "kept": [plan.runs[key].folder_name for key in outcome.kept],
+                "failed": {plan.runs[key].folder_name: problem for key, problem in outcome.failed.items()},
+            }
+        )
+    if outcome.failed:
         raise typer.Exit(1)
 
 
 @app.command()
 def report(
     table: TableArgument,
-    output: OutputOption = _OUTPUT,
+    output: OutputOption = OUTPUT,
     data: DataOption = None,
     knowledge: KnowledgeOption = None,
     size: SizeOption = None,
@@ -154,10 +166,18 @@ def job() -> None:
     raise typer.Exit(serve(tasks, _sender(messages), os._exit))
 
 
-def _run(
-    plan: Plan, shelf: Shelf, slots: list[Slot], *, keep_weights: bool, accept: bool, as_json: bool
-) -> bool:
-    """Run a plan, say what came of it, and whether a run failed."""
+def run_plan(
+    plan: Plan, shelf: Shelf, slots: list[Slot], *, keep_weights: bool = True, accept: bool = False
+) -> Outcome:
+    """Run what is missing of a plan, with bars, and say what came of it.
+
+    Args:
+        plan: The plan.
+        shelf: The folder of all results.
+        slots: Where runs are computed.
+        keep_weights: Whether weights are kept.
+        accept: Take data as they are, though they have changed.
+    """
     from mner.experiments.runner import run_missing
 
     with shelf.working_on(plan.file.name):
@@ -173,8 +193,16 @@ def _run(
                 keep_weights=keep_weights,
                 watcher=watcher,
             )
-    _show_outcome(plan, shelf, outcome, as_json)
-    return bool(outcome.failed)
+    titles = _titles(plan)
+    err.print(
+        f"{len(outcome.ran)} runs done, {len(outcome.kept)} were there already, {len(outcome.failed)} failed",
+        markup=False,
+        soft_wrap=True,
+    )
+    for key, problem in outcome.failed.items():
+        err.print(f"Failed: {titles[key][0]}: {problem}", markup=False, soft_wrap=True)
+        err.print(f"        {shelf.log_file(plan.runs[key])}", markup=False, soft_wrap=True)
+    return outcome
 
 
 def _write_report(report: Report, folder: Path, formats: list[str], conll: bool) -> None:
@@ -233,10 +261,16 @@ def _table(path: Path, size: str | None, rows: list[str] | None, on: list[str] |
 
 
 def _plan(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:
-    from mner.experiments.material import places
     from mner.experiments.plans import make_plan
 
-    return make_plan(file, places(file, _named(data, "--data"), _named(knowledge, "--knowledge")), bars)
+    return make_plan(file, places_of(file, data, knowledge), bars)
+
+
+def places_of(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> dict[str, Place]:
+    """Where a table's data sets lie, by what was given on the command line."""
+    from mner.experiments.material import places
+
+    return places(file, _named(data, "--data"), _named(knowledge, "--knowledge"))
 
 
 def _named(given: list[str] | None, option: str) -> dict[str, str]:
@@ -253,8 +287,13 @@ def _named(given: list[str] | None, option: str) -> dict[str, str]:
     return found
 
 
-def _slots(jobs: int | None, runs: int) -> list[Slot]:
-    """Where runs are computed: a GPU each where there are some, else a share of the cores."""
+def slots_for(jobs: int | None, runs: int) -> list[Slot]:
+    """Where runs are computed: a GPU each where there are some, else a share of the cores.
+
+    Args:
+        jobs: How many at a time; by the machine where None.
+        runs: How many there are.
+    """
     import torch
 
     from mner.experiments.runner import Slot
@@ -286,7 +325,8 @@ def _memory() -> int:
         return _MEMORY_OF_A_RUN
 
 
-def _show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
+def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
+    """Show what would run, and about how long it would take."""
     from mner.experiments.estimates import Estimates, spoken, total_seconds
 
     estimates = Estimates(plan, shelf)
@@ -361,30 +401,6 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def _show_outcome(plan: Plan, shelf: Shelf, outcome: Outcome, as_json: bool) -> None:
-    titles = _titles(plan)
-    if as_json:
-        print_json(
-            {
-                "table": str(plan.file.path),
-                "output": str(shelf.root),
-                "ran": [plan.runs[key].folder_name for key in outcome.ran],
-                "kept": [plan.runs[key].folder_name for key in outcome.kept],
-                "failed": {plan.runs[key].folder_name: problem for key, problem in outcome.failed.items()},
-            }
-        )
-    else:
-        err.print(
-            f"{len(outcome.ran)} runs done, {len(outcome.kept)} were there already, "
-            f"{len(outcome.failed)} failed. `mner experiment report` shows the table.",
-            markup=False,
-            soft_wrap=True,
-        )
-    for key, problem in outcome.failed.items():
-        err.print(f"Failed: {titles[key][0]}: {problem}", markup=False, soft_wrap=True)
-        err.print(f"        {shelf.log_file(plan.runs[key])}", markup=False, soft_wrap=True)
 
 
 class _Board:

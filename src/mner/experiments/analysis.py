@@ -128,8 +128,7 @@ def _by_place(results: Results) -> list[tuple[str, str, list[Group], bool]]:
 
 
 def _number(values: Sequence[int]) -> str:
-    mean = statistics.fmean(values)
-    return f"{mean:.0f}" if len(set(values)) == 1 else f"{mean:.1f}"
+    return f"{statistics.fmean(values):.1f}" if len(values) > 1 else str(values[0])
 
 
 def _percent(values: Sequence[Any]) -> str:

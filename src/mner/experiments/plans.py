@@ -170,12 +170,15 @@ class Plan:
     roles: dict[str, list[str]] = field(default_factory=dict)
 
 
-def make_plan(file: TableFile, places: Mapping[str, Place], progress: Reporter = silent) -> Plan:
+def make_plan(
+    file: TableFile, places: Mapping[str, Place], progress: Reporter = silent, *, test: bool = True
+) -> Plan:
     """The cells of a table, and the runs they need.
 
     Args:
         file: The table.
         places: Where each data set lies.
+        test: Whether anything is scored; without, no test posts are looked at.
         progress: Told of each data set that is read.
 
     Raises:
@@ -187,7 +190,7 @@ def make_plan(file: TableFile, places: Mapping[str, Place], progress: Reporter =
         for name in wanted:
             plan.materials[name] = Material.read(places[name])
             advance(data=name)
-    planner = Planner(plan)
+    planner = Planner(plan, test=test)
     for row in file.table.rows:
         if row.quoted:
             continue
@@ -249,10 +252,11 @@ class Planner:
 
     Args:
         plan: The plan to fill; its data sets are read.
+        test: Whether anything is scored.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, *, test: bool = True) -> None:
+        self.plan, self.test = plan, test
         self._samples: dict[Any, list[int]] = {}
 
     def samplings(self, data: str, setting: Setting) -> Sequence[int]:
@@ -278,7 +282,7 @@ class Planner:
             start_from=start_from,
         )
         targets = []
-        for name in (data, *file.table.data[data].also_score):
+        for name in (data, *file.table.data[data].also_score) if self.test else ():
             target = self.target(name, row.whose_tested or row.whose, run.kinds)
             run.targets[target.key] = target
             targets.append((name, target.key))

@@ -99,7 +99,8 @@ def _overviews(results: Results) -> list[Grid]:
             group = found.get((row.name, place))
             cells.append(NOTHING if group is None else _beside(group))
         rows.append(tuple(cells))
-    note = f"Mean {PLUS_MINUS} standard deviation over seeds and draws; published in brackets."
+    printed = "; published in brackets" if any(group.published for group in results.groups) else ""
+    note = f"Mean {PLUS_MINUS} standard deviation over seeds and draws, in per cent{printed}."
     return [Grid("overview", "F1 at a glance", tuple(header), tuple(rows), note=note)]
 
 
@@ -173,7 +174,8 @@ def _types(results: Results) -> list[Grid]:
         )
         key = f"types-{data}" if data == scored else f"types-{data}-{scored}"
         title = f"F1 of each type on {place_of(results, data, scored)}"
-        note = f"Convention {own}; published in brackets."
+        printed = any(label for group in groups for _, label in group.published)
+        note = f"Convention {own}{'; published in brackets' if printed else ''}."
         if labels:
             grids.append(Grid(key, title, tuple(header), rows, 2 if several else 1, note))
     return grids
@@ -302,7 +304,7 @@ def _machine(training: dict[str, Any]) -> str:
     if not found:
         return ""
     parts = [found.get("accelerator"), found.get("processor"), found.get("platform")]
-    return ", ".join(str(part) for part in parts if part) + f", {found.get('threads')} threads a run"
+    return ", ".join(str(part) for part in parts if part) + f", threads a run: {found.get('threads')}"
 
 
 def _versions(training: dict[str, Any]) -> str:
