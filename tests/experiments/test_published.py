@@ -64,7 +64,7 @@ def test_papers_are_systems_and_types_and_data_sets_have_the_names_of_the_house(
     assert labels == {None, "PER", "LOC", "ORG", "MISC"}
     datas = {column.data for table in tables() for column in table.columns}
     domain = r"crossner-(politics|science|music|literature|ai|mean)(@\d+-shot)?"
-    known = rf"twitter201[57](->twitter201[57])?|{domain}|train|valid|test|types"
+    known = rf"twitter201[57](->twitter201[57]|@\d+( %)?)?|{domain}|train|valid|test|types"
     assert not [data for data in datas if not re.fullmatch(known, data)]
 
 

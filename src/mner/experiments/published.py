@@ -32,7 +32,7 @@ class Column(NamedTuple):
     """What a column counts.
 
     Args:
-        data: What is tested on; ``SOURCE->TARGET`` where trained on another set, ``DATA@N-shot`` on few.
+        data: What is tested on; ``SOURCE->TARGET`` where trained on another set, ``DATA@SETTING`` on few.
         measure: ``precision``, ``recall``, ``f1``; ``drop`` of an ablation; a split's name or ``total`` or
             ``count`` for numbers of mentions and posts.
         label: The type, where it is the score of one.
