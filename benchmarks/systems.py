@@ -8,10 +8,13 @@ drawn, their vectors are kept where a system can use kept ones, and the tower's 
 A training step is forward, loss, backward and AdamW; a prediction is forward and decoding. The bare encoder
 does the same over the same sub-words, and over as many further tokens as a system puts through its layers;
 without a decoder, with the mean square of its states for a loss. Texts beside the post are passes of their
-own. Repeats of all are interleaved, so that whatever else runs on the machine slows them alike; the median
-counts. On a machine with much other work --processor-time counts what this process itself computed. The two
-MALLOC settings keep freed memory in the process: where touching a new page costs much, as in some virtual
-machines, gradients that come and go every step would otherwise be what is timed.
+own. The tower of MGIPS-CL runs beside the text and is trained like it, so that AdamW has twice the weights to
+update; in mgips-cl-frozen its weights stay as they are.
+
+Repeats of all are interleaved, so that whatever else runs on the machine slows them alike; the median counts.
+On a machine with much other work --processor-time counts what this process itself computed. The two MALLOC
+settings keep freed memory in the process: where touching a new page costs much, as in some virtual machines,
+gradients that come and go every step would otherwise be what is timed.
 """
 
 from __future__ import annotations
@@ -45,12 +48,14 @@ class Case:
         options: Fields of the configuration.
         tokens: Tokens of the picture that go through the layers beside the text's.
         passes: Passes of the encoder over the post's text.
+        frozen: Whether the tower stays as it is although its vectors cannot be kept; where they can, it does.
     """
 
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     tokens: int = 0
     passes: int = 1
+    frozen: bool = False
 
 
 CASES = {
@@ -61,6 +66,7 @@ CASES = {
     "cat-mner": Case("cat-mner", tokens=16),
     # Three crops of 128 pixels: 48 patches and one class token.
     "mgips-cl": Case("mgips-cl", tokens=49),
+    "mgips-cl-frozen": Case("mgips-cl", tokens=49, frozen=True),
     "mmavk": Case("mmavk"),
     "cdner": Case("cdner"),
 }
@@ -133,7 +139,7 @@ def built(case: Case) -> Recognizer:
         )
     model = model_class(model_class.config_class(**fields))
     encoder = make_encoder(model, EncodingSettings(max_length=512), tokenizer_from="default", vocabulary=None)
-    if encoder.pictures is not None and encoder.pictures.inputs.features:
+    if case.frozen or (encoder.pictures is not None and encoder.pictures.inputs.features):
         for parameter in model.vision_encoder.parameters():
             parameter.requires_grad_(False)
     return Recognizer(model, encoder)
