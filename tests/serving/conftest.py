@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 
 from mner.serving.application import create_application
-from mner.serving.server import Server, make_server
+from mner.serving.server import Server, bound, make_server, url_of
 from mner.serving.settings import Limits, ServingSettings
 from tests.contract.tiny import tiny
 
@@ -26,21 +25,19 @@ LIMITS = Limits(
 @contextmanager
 def serving(app: Any, **options: Any) -> Iterator[tuple[str, Server]]:
     """An application behind a real socket; its address and the server."""
-    server = make_server(app, port=0, log_level="critical", **options)
-    up = threading.Event()
-    original = server.startup
-
-    async def startup(sockets: Any = None) -> None:
-        await original(sockets)
-        up.set()
-
-    server.startup = startup  # type: ignore[method-assign]
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    server = make_server(app, log_level="critical", **options)
+    listening = bound("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
-    assert up.wait(60), "the server did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
+    url = url_of(listening)
+    # Connections wait in the socket until the server takes them.
+    for _ in range(600):
+        if server.started or not thread.is_alive():
+            break
+        thread.join(0.1)
+    assert server.started, "the server did not start"
     try:
-        yield f"http://127.0.0.1:{port}", server
+        yield url, server
     finally:
         server.should_exit = True
         thread.join(30)

@@ -16,6 +16,7 @@ POST = Post.from_text("Ada Lindqvist reads in Port Ellery", image=tiny_picture(1
 
 def test_cells_are_the_attention_of_the_entity_s_words():
     recognizer = tiny("cat-mner")
+    recognizer.model.eval()
     entities = recognizer.predict([POST])[0]
     explanation = explain(recognizer, POST, entities)
     assert explanation is not None
@@ -40,7 +41,7 @@ def lines(*texts):
 
 
 def test_words_and_places_of_what_was_read_in_the_picture():
-    recognizer = tiny("mmavk", knowledge_kinds=["alt", "ocr"], knowledge_length=64)
+    recognizer = tiny("mmavk", pooling="attention", knowledge_kinds=["alt", "ocr"], knowledge_length=64)
     post = POST.with_fields(knowledge=(lines("Ivo reads", "Port"),))
     entities = recognizer.predict([post])[0]
     explanation = explain(recognizer, post, entities)
@@ -56,7 +57,7 @@ def test_words_and_places_of_what_was_read_in_the_picture():
 
 
 def test_a_better_text_is_explained_without_places():
-    recognizer = tiny("mmavk", knowledge_kinds=["alt", "ocr"], knowledge_length=24)
+    recognizer = tiny("mmavk", pooling="attention", knowledge_kinds=["alt", "ocr"], knowledge_length=24)
     post = POST.with_fields(alt="Ada reads", knowledge=(lines("Port"),))
     explanation = explain(recognizer, post, recognizer.predict([post])[0])
     assert explanation is not None

@@ -77,7 +77,7 @@ def test_with_a_key_only_health_is_open(recognizer):
             assert client.get("/version", headers={"Authorization": value.encode()}).status_code == 401
         for name, value in [
             ("Authorization", f"Bearer {KEY}"),
-            ("authorization", f"bearer  {KEY} "),
+            ("authorization", f"bearer  {KEY}"),
             ("X-API-Key", KEY),
             ("Authorization", f"Basic {basic}"),
         ]:

@@ -68,8 +68,11 @@ def serve(
     key = _key(api_key_file)
     try:
         from mner.serving.application import create_application
-        from mner.serving.server import make_server
+        from mner.serving.server import bound, make_server
         from mner.serving.settings import Limits, ServingSettings
+
+        if page:
+            from mner.serving import page as _  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f"Serving (no {error.name})", "serve") from error
     import torch
@@ -96,11 +99,11 @@ def serve(
         page=page,
         read_pictures=read_pictures,
     )
+    # Before anything is loaded for nothing.
+    listening = bound(host, port)
     recognizer = Recognizer.from_pretrained(run, device=device, dtype=dtype)
     server = make_server(
         create_application(recognizer, settings),
-        host=host,
-        port=port,
         grace=grace,
         log_level=log_level,
         forwarded_allow_ips=trusted_proxies,
@@ -111,11 +114,7 @@ def serve(
             markup=False,
             soft_wrap=True,
         )
-    server.run()
-    if not server.started:
-        raise UsageError(
-            f"Nothing can listen at {host}:{port}.", hint="Another program does, most likely; try --port."
-        )
+    server.run(sockets=[listening])
 
 
 def _key(file: Path | None) -> str | None:

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
-import torch
 
-from mner.encoding import Batch
 from mner.posts import Entity, Post, Region
 from mner.recognizer import Recognizer
 
-# What systems that look at a picture's cells expose: (posts, layers, words, cells).
+# What systems that look at a picture's cells expose: (layers, words, cells).
 _CELLS = "image_attention"
-# What systems that read about the picture expose, (posts, words, sub-words), and the block they read.
-_TEXTS = {"knowledge_attention": "auxiliary", "caption_attention": "caption"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,6 @@ class Explanation:
     looks: tuple[Look, ...]
 
 
-@torch.inference_mode()
 def explain(recognizer: Recognizer, post: Post, entities: Sequence[Entity]) -> Explanation | None:
     """Where a recogniser looked for each entity of a post.
 
@@ -59,8 +54,9 @@ def explain(recognizer: Recognizer, post: Post, entities: Sequence[Entity]) -> E
     Returns:
         None where the system exposes nothing of the kind, or the post gave it nothing to look at.
     """
-    batch = recognizer.encode([post])
-    exposed = recognizer.model(batch, expose=True).exposed
+    if _CELLS not in recognizer.model.exposes and not _text_maps(recognizer):
+        return None
+    shown = recognizer.exposed([post])[0]
     looks = []
     for entity in entities:
         words = [
@@ -69,34 +65,42 @@ def explain(recognizer: Recognizer, post: Post, entities: Sequence[Entity]) -> E
             if start < entity.end and entity.start < end
         ]
         cells = None
-        if _CELLS in exposed and batch.visual is not None and bool(batch.visual.mask.any()):
-            mean = exposed[_CELLS][0].float().mean(0)[words].mean(0)
+        if _CELLS in shown and post.image is not None:
+            mean = shown[_CELLS].astype(np.float64).mean(0)[words].mean(0)
             side = math.isqrt(len(mean))
-            cells = _relative(mean.cpu().numpy()).reshape(side, side)
+            cells = _relative(mean).reshape(side, side)
         read: tuple[tuple[str, float], ...] = ()
         regions: tuple[tuple[Region, float], ...] = ()
-        for name, block in _TEXTS.items():
-            if name in exposed and block in batch.knowledge:
-                strengths = exposed[name][0].float()[words].mean(0).cpu().numpy()
-                read, regions = _texts(recognizer, batch, block, post, strengths)
+        for name, kind in _text_maps(recognizer).items():
+            if name in shown and len(shown[f"{kind}_pieces"]):
+                strengths = shown[name].astype(np.float64)[words].mean(0)
+                read, regions = _texts(recognizer, post, shown[f"{kind}_pieces"].tolist(), strengths)
         looks.append(Look(cells, read, regions))
     return None if all(look.is_empty for look in looks) else Explanation(tuple(looks))
 
 
+def _text_maps(recognizer: Recognizer) -> dict[str, str]:
+    # The maps from words to what was read beside the post, each with the kind of that.
+    kinds = recognizer.encoder.inputs.knowledge
+    return {
+        name: axes[1]
+        for name, axes in recognizer.model.exposes.items()
+        if len(axes) == 2 and axes[0] == "words" and axes[1] in kinds
+    }
+
+
 def _texts(
-    recognizer: Recognizer, batch: Batch, block: str, post: Post, strengths: np.ndarray
+    recognizer: Recognizer, post: Post, pieces: list[str], strengths: np.ndarray
 ) -> tuple[tuple[tuple[str, float], ...], tuple[tuple[Region, float], ...]]:
     tokenizer = recognizer.encoder.tokenizer
     assert tokenizer is not None
-    mask = batch.knowledge[block].attention_mask[0].cpu().numpy().astype(bool)
-    ids = batch.knowledge[block].input_ids[0].cpu().numpy()
-    inner = mask & ~np.isin(ids, tokenizer.all_special_ids)
+    # What falls on the first and last sub-word is attention to the text as a whole.
+    inner = ~np.isin(pieces, [str(token) for token in tokenizer.all_special_tokens])
     if not inner.any():
         return (), ()
-    # What falls on the first and last sub-word is attention to the text as a whole.
     found = _relative(strengths[inner])
-    pieces = [str(piece) for piece in tokenizer.convert_ids_to_tokens(ids[inner].tolist())]
-    return _whole_words(pieces, found), _regions(recognizer, post, ids[inner].tolist(), found)
+    kept = [piece for piece, own in zip(pieces, inner, strict=True) if own]
+    return _whole_words(kept, found), _regions(recognizer, post, kept, found)
 
 
 def _whole_words(pieces: Sequence[str], strengths: np.ndarray) -> tuple[tuple[str, float], ...]:
@@ -114,21 +118,16 @@ def _whole_words(pieces: Sequence[str], strengths: np.ndarray) -> tuple[tuple[st
 
 
 def _regions(
-    recognizer: Recognizer, post: Post, ids: Sequence[int], strengths: np.ndarray
+    recognizer: Recognizer, post: Post, pieces: list[str], strengths: np.ndarray
 ) -> tuple[tuple[Region, float], ...]:
     known = post.known("ocr")
     if known is None or not known.regions:
         return ()
     tokenizer = recognizer.encoder.tokenizer
     assert tokenizer is not None
-    lines = tokenizer(
-        [region.label.strip() for region in known.regions],
-        add_special_tokens=False,
-        split_special_tokens=True,
-        verbose=False,
-    )["input_ids"]
+    lines = [tokenizer.tokenize(region.label.strip(), split_special_tokens=True) for region in known.regions]
     # Only if the lines are what was read; a caption may have been preferred. A budget may have cut them.
-    if [token for line in lines for token in line][: len(ids)] != list(ids):
+    if [piece for line in lines for piece in line][: len(pieces)] != pieces:
         return ()
     ends = list(accumulate(map(len, lines)))
     strongest = [
@@ -138,6 +137,6 @@ def _regions(
 
 
 def _relative(values: np.ndarray) -> np.ndarray:
-    values = np.nan_to_num(values.astype(np.float64))
+    values = np.nan_to_num(values)
     least, most = values.min(), values.max()
     return (values - least) / (most - least) if most > least else np.ones_like(values)

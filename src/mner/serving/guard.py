@@ -200,10 +200,7 @@ class BodyReceived:
         body = bytearray()
         try:
             try:
-                async with asyncio.timeout(self.limits.seconds):
-                    complete = await self._receive(scope, receive, body)
-            except TimeoutError:
-                raise Refusal(408, "The request's body did not arrive in time.", reason="slow_body") from None
+                complete = await self._received(scope, receive, body)
             except Refusal as refusal:
                 # Whatever else is on its way is not read.
                 scope.setdefault("state", {})["refusal"] = refusal
@@ -223,6 +220,13 @@ class BodyReceived:
             await self.app(scope, receiving, send)
         finally:
             self._held -= len(body)
+
+    async def _received(self, scope: Scope, receive: Receive, body: bytearray) -> bool:
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await self._receive(scope, receive, body)
+        except TimeoutError:
+            raise Refusal(408, "The request's body did not arrive in time.", reason="slow_body") from None
 
     async def _receive(self, scope: Scope, receive: Receive, body: bytearray) -> bool:
         most = self.limits.body_bytes

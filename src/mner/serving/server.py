@@ -7,6 +7,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from mner.errors import UsageError
 from mner.serving.logs import configuration, log
 
 
@@ -16,6 +17,13 @@ class Server(uvicorn.Server):
     At SIGTERM or Ctrl-C `/ready` turns to 503, new connections are refused, what is in flight is
     answered, then the process ends; what takes longer than `grace` is cut off.
     """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say where."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                log("serving", url=url_of(listening))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Leave."""
@@ -31,21 +39,47 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at an address, which nobody else can take from then on.
+
+    Args:
+        host: The address; one with a colon is IPv6.
+        port: The port; 0 takes a free one.
+
+    Raises:
+        UsageError: It cannot be had.
+    """
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        raise UsageError(
+            f"Nothing can be served at {host}, port {port}.",
+            got=error.strerror or str(error),
+            hint="If another program listens there, take another --port; 0 takes a free one.",
+        ) from error
+    return found
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a socket as one writes it into a browser."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def make_server(
     app: FastAPI,
     *,
-    host: str = "127.0.0.1",
-    port: int = 8000,
     grace: float = 30.0,
     log_level: str = "info",
     forwarded_allow_ips: str | None = None,
 ) -> Server:
-    """A server that is ready to `run()`.
+    """A server that is ready to `run(sockets=[bound(host, port)])`.
 
     Args:
         app: The application.
-        host: The address to listen at.
-        port: The port; 0 takes a free one.
         grace: Seconds for what is in flight when the server is told to leave.
         log_level: The least level that is logged.
         forwarded_allow_ips: Proxies whose ``X-Forwarded-*`` headers are believed.
@@ -53,8 +87,6 @@ def make_server(
     return Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
             log_config=configuration(log_level),
             log_level=log_level,
             access_log=False,
