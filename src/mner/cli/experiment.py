@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -211,13 +211,14 @@ def _write_report(report: Report, folder: Path, formats: list[str], conll: bool)
     from mner.plots.report import report_page
 
     name = report.results.file.name
+    writers: dict[str, Callable[[Report], str]] = {
+        "html": report_page,
+        "md": write.as_markdown,
+        "tex": write.as_latex,
+        "csv": write.as_csv,
+    }
     for one in formats:
-        text = {
-            "html": report_page,
-            "md": write.as_markdown,
-            "tex": write.as_latex,
-            "csv": write.as_csv,
-        }[one](report)
+        text = writers[one](report)
         path = folder / f"{name}.{one}"
         with writing(path, overwrite=True) as written:
             # A lone surrogate, which JSON may bring, has no place in UTF-8.

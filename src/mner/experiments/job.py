@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
+
 from mner.data import Dataset
 from mner.errors import DataError
 from mner.experiments.material import Material, digest, print_of
@@ -18,6 +20,7 @@ from mner.experiments.shelf import (
     RECORD_FILE,
     TRAINING_FILE,
     Shelf,
+    State,
     is_disk_full,
     now,
     write_document,
@@ -54,27 +57,35 @@ def do_run(
         MnerError: Training failed in a way that a user can put right.
     """
     shelf = Shelf(output)
-    folder = shelf.run_folder(run)
     lock = shelf.lock_of(run)
-    if lock.is_locked:
-        say("Another table runs this very run; waiting for it.")
-    with lock:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("Another process is at this very run; waiting for it.")
+        lock.acquire()
+    try:
         shelf.failure_file(run).unlink(missing_ok=True)
-        lacking = shelf.lacking(run)
-        trained = shelf.is_trained(run)
-        if trained and not lacking:
-            return
-        materials = _Materials()
-        recognizer = None
-        if not (trained and shelf.is_trained(run, with_weights=True)):
-            recognizer = _train(run, shelf, start_from, materials, progress, say)
-            lacking = shelf.lacking(run)
-        if lacking:
-            recognizer = recognizer or Recognizer.from_pretrained(folder)
-            for key in lacking:
-                _predict(run, run.targets[key], recognizer, shelf, materials, progress)
+        # A run that is done may have lost its weights, which others may want to start from.
+        if shelf.state(run) is not State.DONE or (
+            keep_weights and not shelf.is_trained(run, with_weights=True)
+        ):
+            _do(run, shelf, start_from, progress, say)
         if not keep_weights:
-            (folder / WEIGHTS_FILE).unlink(missing_ok=True)
+            (shelf.run_folder(run) / WEIGHTS_FILE).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _do(run: RunPlan, shelf: Shelf, start_from: RunPlan | None, progress: Reporter, say: Say) -> None:
+    materials = _Materials()
+    recognizer = None
+    if not shelf.is_trained(run, with_weights=True):
+        recognizer = _train(run, shelf, start_from, materials, progress, say)
+    lacking = shelf.lacking(run)
+    if lacking:
+        recognizer = recognizer or Recognizer.from_pretrained(shelf.run_folder(run))
+        for key in lacking:
+            _predict(run, run.targets[key], recognizer, shelf, materials, progress)
 
 
 def code_version() -> str:
@@ -120,8 +131,8 @@ def _train(
     # What the plan saw are the posts as they stand in the files; whose pictures they have comes after.
     own = {role: material.posts(role, run.kinds) for role in ("train", "valid")}
     own["train"] = material.sampled(own["train"], run.sample, run.sampling_seed, run.recipe.data.convention)
-    for role, found in own.items():
-        if _print(found, run) != run.prints[role]:
+    for role, seen in own.items():
+        if _print(seen, run) != run.prints[role]:
             raise _changed(run.place.name, role)
     place = run.place
     dataset = Dataset(place.name, {place.train: train_posts, place.valid: posts["valid"]})

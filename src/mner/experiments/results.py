@@ -173,7 +173,7 @@ class Results:
     @property
     def labels(self) -> list[str]:
         """The types of all results' gold."""
-        found = set()
+        found: set[str] = set()
         for result in self.results:
             per_type = result.scores[result.convention].per_type
             found.update(label for label, counts in per_type.items() if counts.gold)

@@ -127,9 +127,14 @@ class _Runner:
         self.outcome = Outcome()
 
     def run(self, slots: Sequence[Slot]) -> Outcome:
+        runs = self.plan.runs
+        states = {key: self.shelf.state(run) for key, run in runs.items()}
+        # What others start from must have its weights, though it may have been done without keeping them.
+        sources = {run.start_from for key, run in runs.items() if states[key] is not State.DONE}
         waiting = []
-        for key, run in self.plan.runs.items():
-            if self.shelf.state(run) is State.DONE:
+        for key, run in runs.items():
+            bare = key in sources and not self.shelf.is_trained(run, with_weights=True)
+            if states[key] is State.DONE and not bare:
                 self.outcome.kept.append(key)
             else:
                 waiting.append(run)
@@ -138,8 +143,8 @@ class _Runner:
         disk_full = False
         try:
             while waiting or working:
-                while free and not disk_full and (run := self._next(waiting, working)) is not None:
-                    working.append(self._start(run, free.pop(0)))
+                while free and not disk_full and (ready := self._next(waiting, working)) is not None:
+                    working.append(self._start(ready, free.pop(0)))
                 if not working:
                     break
                 ended = self.events.get()()

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from mner.errors import MnerError, RecipeError, did_you_mean, shown
+from mner.experiments.published import published_table
 from mner.training.recipe import Recipe, Section, check_recipe, explained, read_toml
 
 Changes = dict[str, Any]
@@ -475,6 +476,12 @@ def _check_names(table: Table, path: Path) -> None:
             _known(row.pretrain.data, table.data, f"{where} data set")
             if row.pretrain.row is not None:
                 _known(row.pretrain.row, rows, f"{where} row with a recipe")
+        beside = row.published_in or table.published
+        # A name that is given, or without which a row would be empty, must be there.
+        if beside is not None and (row.published or row.quoted) and row.published_name is not None:
+            published_table(beside).row(row.published_name)
+    if table.published is not None:
+        published_table(table.published)
     for setting in table.settings:
         for name in setting.data or ():
             _known(name, table.data, f"{path}, setting {shown(setting.name)}: there is no data set")

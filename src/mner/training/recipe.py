@@ -333,7 +333,9 @@ def explained(error: ValidationError, origin: str, root: type[BaseModel] = Recip
         origin: The file, for the message.
         root: The model that was checked.
     """
-    first = error.errors()[0]
+    found = error.errors()
+    # A misspelt key is also a missing one; that it is misspelt says more.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     place = _placed(first["loc"])
     if first["type"] == "extra_forbidden":
         known = sorted(_section_at(root, first["loc"][:-1]).model_fields)

@@ -1,0 +1,178 @@
+"""Which runs a table needs: what makes two cells share one, and what does not."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mner.data import read_folder, write_folder
+from mner.data.dataset import Dataset
+from mner.errors import DataError, UsageError
+from mner.experiments.material import places
+from mner.experiments.plans import plan_as_dict, plan_from_dict
+from mner.experiments.tables import read_table
+from tests.experiments.conftest import RECIPE, TABLE, planned
+
+
+def keys(plan):
+    return set(plan.runs)
+
+
+def test_a_cell_for_each_row_and_seed_and_names_do_not_matter(workshop):
+    plan = planned(workshop, TABLE)
+    assert [(cell.row, cell.seed) for cell in plan.cells] == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
+    assert len(plan.runs) == 4
+    renamed = (
+        TABLE.replace('"one"', '"eins"')
+        .replace("Small", "Klein")
+        .replace("[data.small]", '[data.data]\nfolder = "small"')
+    )
+    assert keys(planned(workshop, renamed, "other")) == keys(plan)
+    (workshop / "recipe.toml").write_text('title = "another title"\n' + RECIPE)
+    assert keys(planned(workshop, TABLE)) == keys(plan)
+
+
+def test_what_is_computed_matters(workshop):
+    one = '[[rows]]\nname = "one"\nrecipe = "recipe.toml"\n'
+    base = 'title = "x"\n[data.small]\n' + one
+    changed = [
+        base.replace('title = "x"', 'title = "x"\nseeds = [2]'),
+        base + "set = { model.dropout = 0.3 }\n",
+        base.replace("[data.small]", '[data.small]\nlabel_map = { LOC = "PLACE" }'),
+        base.replace("[data.small]", '[data.small]\nconvention = "strict"'),
+        base.replace("[data.small]", "sample = { posts = 10 }\n[data.small]"),
+        base + 'pretrain = { data = "small" }\n',
+    ]
+    found = [planned(workshop, text).cells[0].run for text in [base, *changed]]
+    assert len(set(found)) == len(found)
+
+
+def test_a_changed_post_changes_what_it_is_for_and_nothing_else(workshop):
+    before = planned(workshop, TABLE)
+    for split, stays in (("test", True), ("valid", False), ("train", False)):
+        path = workshop / "small" / f"{split}.jsonl"
+        whole = path.read_text()
+        lines = whole.splitlines()
+        record = json.loads(lines[1])
+        record["entities"] = record["entities"][:1]
+        path.write_text("\n".join([lines[0], json.dumps(record), *lines[2:]]) + "\n")
+        after = planned(workshop, TABLE)
+        assert (keys(after) == keys(before)) is stays
+        assert (after.cells[0].targets == before.cells[0].targets) is not stays
+        path.write_text(whole)
+
+
+def test_settings_samples_and_other_data_make_cells(workshop):
+    data = read_folder(workshop / "small")
+    write_folder(Dataset("other", {"test": data.split("test")[:5]}), workshop / "other")
+    text = """
+title = "x"
+samplings = 3
+seeds = [4, 5]
+[data.small]
+also_score = { other = "" }
+[data.other]
+shown = false
+[[rows]]
+name = "row"
+recipe = "recipe.toml"
+[[settings]]
+name = "10"
+sample = { posts = 10 }
+[[settings]]
+name = "shots"
+sample = { shots = 2 }
+[[settings]]
+name = "all"
+"""
+    plan = planned(workshop, text)
+    found = [(cell.setting, cell.sampling, cell.seed) for cell in plan.cells]
+    assert found == [
+        *((setting, draw, seed) for setting in ("10", "shots") for draw in (1, 2, 3) for seed in (4, 5)),
+        ("all", 0, 4),
+        ("all", 0, 5),
+    ]
+    sizes = {cell.setting: plan.runs[cell.run].posts for cell in plan.cells}
+    assert sizes["10"] == 10
+    assert sizes["all"] == 40
+    assert sizes["shots"] <= 4
+    # Another draw has other posts, another seed the same ones.
+    prints = {(c.setting, c.sampling, c.seed): plan.runs[c.run].prints["train"] for c in plan.cells}
+    assert prints["10", 1, 4] == prints["10", 1, 5] != prints["10", 2, 4]
+    assert [name for name, _ in plan.cells[0].targets] == ["small", "other"]
+    assert len({key for cell in plan.cells for _, key in cell.targets}) == 2
+    with pytest.raises(DataError, match="data set small: There are fewer posts.*Expected: 41"):
+        planned(workshop, text.replace("posts = 10", "posts = 41"))
+
+
+def test_rows_that_start_from_the_same_run_share_it(workshop):
+    text = TABLE + 'pretrain = { data = "small", set = { training.epochs = 1 } }\n'
+    text += '[[rows]]\nname = "three"\nrecipe = "recipe.toml"\npretrain = { data = "small", row = "two", set = { training.epochs = 1 } }\n'
+    plan = planned(workshop, text)
+    by_row = {(cell.row, cell.seed): plan.runs[cell.run] for cell in plan.cells}
+    assert by_row["two", 1].start_from == by_row["three", 1].start_from != by_row["two", 2].start_from
+    assert by_row["one", 1].start_from is None
+    order = list(plan.runs)
+    assert all(
+        order.index(run.start_from) < order.index(key) for key, run in plan.runs.items() if run.start_from
+    )
+    source = plan.runs[by_row["two", 1].start_from]
+    assert (source.recipe.training.epochs, source.recipe.training.seed, source.targets) == (1, 1, {})
+
+
+def test_knowledge_and_pictures_matter_to_those_alone_that_read_them(workshop):
+    row = '[[rows]]\nname = "{0}"\nrecipe = "{0}.toml"\n'
+    for name in ("bert-crf", "mmavk"):
+        (workshop / f"{name}.toml").write_text(f'[model]\nname = "{name}"\n')
+    text = 'title = "x"\n[data.small]\n' + row.format("bert-crf") + row.format("mmavk")
+
+    def runs():
+        return {cell.row: (cell.run, cell.targets) for cell in planned(workshop, text).cells}
+
+    before = runs()
+    for split in ("train", "test"):
+        path = workshop / "small" / f"{split}.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        path.write_text("".join(json.dumps({**line, "alt": "a harbour"}) + "\n" for line in lines))
+    after = runs()
+    assert after["bert-crf"] == before["bert-crf"]
+    assert after["mmavk"][0] != before["mmavk"][0]
+    assert after["mmavk"][1] != before["mmavk"][1]
+
+
+def test_swapped_knowledge_in_scoring_alone_shares_the_run(workshop):
+    (workshop / "mmavk.toml").write_text('[model]\nname = "mmavk"\n')
+    row = '[[rows]]\nname = "{}"\nrecipe = "mmavk.toml"\n'
+    text = 'title = "x"\n[data.small]\n' + row.format("own")
+    text += (
+        row.format("swapped after")
+        + 'whose_tested = "another"\n'
+        + row.format("swapped")
+        + 'whose = "another"\n'
+    )
+    own, after, before = planned(workshop, text).cells
+    assert own.run == after.run != before.run
+    assert own.targets != after.targets == before.targets
+
+
+def test_a_plan_as_json_is_the_same_plan(workshop):
+    plan = planned(workshop, TABLE + 'pretrain = { data = "small" }\n')
+    again = plan_from_dict(plan.file, json.loads(json.dumps(plan_as_dict(plan))))
+    assert again.cells == plan.cells
+    assert again.runs == plan.runs
+
+
+def test_folders_come_from_the_table_or_the_command_line(workshop):
+    (workshop / "table.toml").write_text(
+        TABLE.replace("[data.small]", '[data.small]\nknowledge = "k.sqlite"')
+    )
+    file = read_table(workshop / "table.toml")
+    assert places(file, {}, {})["small"].folder == str(workshop / "small")
+    assert places(file, {"small": "here"}, {})["small"].folder == "here"
+    assert places(file, {"": "all"}, {"": "stores"})["small"].folder == "all/small"
+    assert places(file, {"": "all"}, {"": "stores"})["small"].knowledge == "stores/k.sqlite"
+    with pytest.raises(UsageError, match="no data set 'smal'. Did you mean 'small'"):
+        places(file, {"smal": "x"}, {})
+    with pytest.raises(DataError, match="data set small: .*--data small=FOLDER"):
+        planned(workshop, TABLE.replace("[data.small]", '[data.small]\nfolder = "nowhere"'))

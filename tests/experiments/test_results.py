@@ -1,0 +1,259 @@
+"""Results and reports: the numbers of a table, against others' computations of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import statistics
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from seqeval.metrics import f1_score, precision_score, recall_score
+
+from mner.data import read_posts
+from mner.evaluation.scores import score_posts
+from mner.experiments.formats import as_csv, as_document, as_latex, as_markdown, write_conll
+from mner.experiments.published import published_table
+from mner.experiments.reports import describe
+from mner.experiments.results import collect, compare_rows, holm
+from mner.experiments.shelf import Shelf
+from mner.plots.report import report_page
+from mner.tags import BIO, to_tags
+from tests.experiments.conftest import TABLE, planned, run_here
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    folder, plan = finished
+    return collect(plan, Shelf(folder / "results"))
+
+
+@pytest.fixture(scope="module")
+def report(results):
+    return describe(results, compare_rows(results, samples=200))
+
+
+def tags_of_file(folder, run):
+    """Gold and predictions as tags, from the files alone."""
+    (path,) = (folder / "results" / "runs" / run / "predictions").glob("*.jsonl")
+    gold = {post.text + post.id: post for post in read_posts(folder / "small" / "test.jsonl")}
+    wanted, found = [], []
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        post = gold[record["text"] + record["id"]]
+        wanted.append(list(to_tags(post.gold_spans(), len(post.words), BIO)))
+        given = post.with_fields(entities=None, tags=None)
+        starts = {start: n for n, (start, _) in enumerate(given.offsets)}
+        ends = {end: n + 1 for n, (_, end) in enumerate(given.offsets)}
+        spans = [(starts[one["start"]], ends[one["end"]], one["label"]) for one in record["entities"]]
+        tags = ["O"] * len(post.words)
+        for start, end, label in spans:
+            tags[start:end] = [f"B-{label}"] + [f"I-{label}"] * (end - start - 1)
+        found.append(tags)
+    return wanted, found
+
+
+def test_means_and_deviations_are_those_of_seqeval_and_statistics(finished, results):
+    folder, _ = finished
+    document = as_document(describe(results))
+    assert [group["row"] for group in document["groups"]] == ["one", "two"]
+    for group in document["groups"]:
+        assert group["seeds"] == [1, 2]
+        judged = [tags_of_file(folder, run) for run in group["runs"]]
+        for measure, judge in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+            values = [judge(*tags, average="micro", zero_division=0) for tags in judged]
+            ours = group["scores"]["conll"]["all"][measure]
+            assert ours["values"] == pytest.approx(values)
+            assert ours["mean"] == pytest.approx(statistics.mean(values))
+            assert ours["deviation"] == pytest.approx(statistics.stdev(values))
+        for label in ("LOC", "PER"):
+            values = [
+                f1_score(
+                    *(
+                        [[tag if tag.endswith(label) else "O" for tag in tags] for tags in side]
+                        for side in pair
+                    ),
+                    zero_division=0,
+                )
+                for pair in judged
+            ]
+            assert group["scores"]["strict"][label]["f1"]["values"] == pytest.approx(values)
+
+
+def test_rows_are_compared_over_all_seeds_together(finished, results):
+    folder, _ = finished
+    (pair,) = compare_rows(results, samples=400, seed=3)
+    sums = []
+    for group in (pair.first, pair.second):
+        total = np.zeros(3)
+        for result in group.results:
+            for true, found in zip(*tags_of_file(folder, result.run.folder_name), strict=True):
+                starts = [[n for n, tag in enumerate(side) if tag[0] == "B"] for side in (true, found)]
+                right = sum(true[n] == found[n] for n in starts[0])
+                total += (len(starts[0]), len(starts[1]), right)
+        sums.append(2 * total[2] / (total[0] + total[1]))
+    assert pair.comparison.difference.value == pytest.approx(sums[0] - sums[1])
+    assert (
+        pair.comparison.difference.low <= pair.comparison.difference.value <= pair.comparison.difference.high
+    )
+    # One comparison alone needs no correction.
+    assert pair.corrected == pair.comparison.p_value
+
+
+def test_corrected_p_values_are_those_of_the_step_down_procedure():
+    # As in Holm (1979): compare the smallest with level / n, the next with level / (n - 1), stop at the first above.
+    p_values = [0.01, 0.04, 0.03, 0.005, 0.2]
+    corrected = holm(p_values)
+    for level in np.linspace(0.001, 0.999, 500):
+        rejected = set()
+        for rank, place in enumerate(np.argsort(p_values)):
+            if p_values[place] > level / (len(p_values) - rank):
+                break
+            rejected.add(int(place))
+        assert rejected == {place for place, p in enumerate(corrected) if p <= level}
+
+
+def test_the_csv_has_every_run_and_every_type(results, report):
+    lines = list(csv.DictReader(io.StringIO(as_csv(report))))
+    of_all = [line for line in lines if line["type"] == "all" and line["convention"] == "conll"]
+    assert [(line["row"], line["seed"]) for line in of_all] == [
+        ("one", "1"),
+        ("one", "2"),
+        ("two", "1"),
+        ("two", "2"),
+    ]
+    for line in lines:
+        gold, predicted, correct = (int(line[name]) for name in ("gold", "predicted", "correct"))
+        assert float(line["f1"]) == pytest.approx(
+            2 * correct / (gold + predicted) if correct else 0, abs=1e-6
+        )
+
+
+def test_markdown_and_latex_have_whole_tables(report):
+    widths: set[int] = set()
+    for line in as_markdown(report).splitlines():
+        if line.startswith("|"):
+            widths.add(line.count("|"))
+        else:
+            assert len(widths) <= 1
+            widths = set()
+    latex = as_latex(report)
+    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", latex, re.DOTALL):
+        rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert rows
+        assert all(len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1 for row in rows)
+    assert "±" not in latex
+    assert latex.count("{") == latex.count("}")
+
+
+def test_the_page_is_whole_and_loads_nothing(report):
+    class Reader(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.open, self.links, self.text = [], [], []
+
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta", "br", "img", "link"):
+                self.open.append(tag)
+            self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href") and value]
+            assert tag not in ("script", "link", "iframe")
+
+        def handle_startendtag(self, _tag, attrs):
+            self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href") and value]
+
+        def handle_endtag(self, tag):
+            assert self.open.pop() == tag
+
+        def handle_data(self, data):
+            self.text.append(data)
+
+    page = report_page(report)
+    reader = Reader()
+    reader.feed(page)
+    assert reader.open == []
+    assert all(link.startswith(("#", "data:")) for link in reader.links)
+    assert "http" not in re.sub(r"data:[^\"')]+", "", page)
+    shown = " ".join(reader.text)
+    for word in ("Any two rows", "fingerprint", "seeds", "minutes", "Learning curves"):
+        assert word in shown
+
+
+def test_facts_say_how_results_came_about(report):
+    facts = dict(report.facts)
+    assert facts["cells"] == "4 of 4 done"
+    assert facts["seeds"] == "1, 2"
+    assert {"code", "versions", "machine", "dates", "training"} <= facts.keys()
+    assert any(key.startswith("fingerprint") for key in facts)
+
+
+def test_predictions_as_conll_files_score_the_same(finished, results, tmp_path):
+    folder, _ = finished
+    assert write_conll(results, tmp_path) == 4
+    gold = {post.id: post for post in read_posts(folder / "small" / "test.jsonl")}
+    for result in results.results:
+        posts = read_posts(tmp_path / result.cell.row / f"small-seed-{result.cell.seed}.txt")
+        wanted = [gold[post.id] for post in posts]
+        again = score_posts(wanted, [post.gold() for post in posts])
+        assert again.overall == result.scores["conll"].overall
+
+
+def test_published_numbers_stand_beside_and_quoted_rows_are_marked(finished):
+    folder, _ = finished
+    text = TABLE.replace('title = "Small"', 'title = "Small"\npublished = "cat-mner/table-1"')
+    text = text.replace("[data.small]", '[data.small]\npublished = "twitter2015"')
+    text = text.replace('name = "two"', 'name = "two"\npublished = "BERT-base-CRF"').replace(
+        'name = "one"', 'name = "one"\npublished = ""'
+    )
+    text += '[[rows]]\nname = "UMGF"\nquoted = true\n'
+    plan = planned(folder, text, "beside")
+    document = as_document(describe(collect(plan, Shelf(folder / "results"))))
+    one, two, quoted = document["groups"]
+    assert one["published"] == {}
+    table = published_table("cat-mner/table-1")
+    assert two["published"]["f1"] == table.value("BERT-base-CRF", "twitter2015.f1") == 74.71
+    assert quoted["published"]["f1"] == table.value("UMGF", "twitter2015.f1")
+    assert quoted["quoted"]
+    assert quoted["runs"] == []
+    markdown = as_markdown(describe(collect(plan, Shelf(folder / "results"))))
+    assert "UMGF (quoted)" in markdown
+    ours = 100 * two["scores"]["conll"]["all"]["f1"]["mean"]
+    assert f"{ours - two['published']['f1']:+.2f}" in markdown
+
+
+def test_a_report_without_results_says_what_is_open(workshop):
+    plan = planned(workshop, TABLE)
+    results = collect(plan, Shelf(workshop / "nothing"))
+    report = describe(results, compare_rows(results))
+    (grid,) = [grid for grid in report.grids if grid.key == "missing"]
+    assert [row[1] for row in grid.rows] == ["to be run"] * 4
+    assert "small" in report_page(report)
+
+
+def test_settings_of_a_single_row_are_compared_with_each_other(workshop):
+    text = """
+title = "Curve"
+axis = "epochs"
+[data.small]
+[[rows]]
+name = "row"
+recipe = "recipe.toml"
+[[settings]]
+name = "one epoch"
+value = 1
+set = { training.epochs = 1 }
+[[settings]]
+name = "two epochs"
+value = 2
+set = { training.epochs = 2 }
+"""
+    plan = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    results = collect(plan, shelf)
+    (pair,) = compare_rows(results, samples=100)
+    assert (pair.first.setting, pair.second.setting) == ("one epoch", "two epochs")
+    page = report_page(describe(results, [pair]))
+    assert "F1 by epochs" in page

@@ -1,0 +1,188 @@
+"""Tables run from the command line: side by side, killed, resumed, with cells that fail, on a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from mner.experiments.results import collect
+from mner.experiments.runner import Slot, run_missing
+from mner.experiments.shelf import DiskFullError, Shelf, State
+from tests.experiments.conftest import TABLE, planned, run_here
+
+COMMAND = [sys.executable, "-m", "mner"]
+
+
+def command(*words):
+    return [*COMMAND, *map(str, words)]
+
+
+def run_table(folder, *options):
+    words = command("experiment", "run", folder / "table.toml", "--output", folder / "results", *options)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        pause.wait(0.02)
+
+
+def epochs_done(path):
+    # The file is replaced as a whole, so that it can be read at any time.
+    return len(json.loads(path.read_text()).get("curve", [])) if path.is_file() else 0
+
+
+LONG = """
+title = "Long"
+[data.small]
+[[rows]]
+name = "long"
+recipe = "recipe.toml"
+set = { training.epochs = 40 }
+"""
+
+
+def test_a_killed_runner_leaves_nobody_behind_and_the_run_goes_on_to_the_same_bits(workshop):
+    plan = planned(workshop, LONG)
+    (run,) = plan.runs.values()
+    shelf = Shelf(workshop / "results")
+    words = command("experiment", "run", workshop / "table.toml", "--output", shelf.root)
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as runner:
+        wait_until(lambda: epochs_done(shelf.run_folder(run) / "run.json") >= 3)
+        # The only process on the table is refused a second one.
+        second = run_table(workshop)
+        assert second.returncode == 2
+        assert f"process {runner.pid}" in second.stderr
+        os.kill(runner.pid, signal.SIGKILL)
+    # Its lock is free once the process of the run has ended, which it does by itself.
+    shelf.lock_of(run).acquire(timeout=30)
+    shelf.lock_of(run).release()
+    assert shelf.state(run) is State.INTERRUPTED
+    done = epochs_done(shelf.run_folder(run) / "run.json")
+    assert done < 40
+    assert run_here(plan, shelf) == [run.key]
+    assert shelf.record_of(run)["resumed"] == 1
+    whole = Shelf(workshop / "whole")
+    run_here(plan, whole)
+    (target,) = run.targets
+    assert shelf.predictions(run, target) == whole.predictions(run, target)
+    assert shelf.training_of(run)["curve"] == whole.training_of(run)["curve"]
+    weights = [(one.run_folder(run) / "model.safetensors").read_bytes() for one in (shelf, whole)]
+    assert weights[0] == weights[1]
+
+
+def test_a_checkpoint_that_was_cut_off_does_not_stop_a_run(workshop):
+    plan = planned(workshop, LONG.replace("40", "4"))
+    (run,) = plan.runs.values()
+    shelf, whole = Shelf(workshop / "results"), Shelf(workshop / "whole")
+    run_here(plan, whole)
+    # What a run is after its first epoch, with a second checkpoint of which half is there.
+    cut = shelf.run_folder(run)
+    half = cut / "checkpoints" / "checkpoint-10"
+    half.mkdir(parents=True)
+    (half / "trainer_state.json").write_text('{"epoch": ')
+    record = {**whole.training_of(run), "status": "running", "curve": []}
+    (cut / "run.json").write_text(json.dumps(record))
+    assert shelf.state(run) is State.INTERRUPTED
+    run_here(plan, shelf)
+    assert shelf.training_of(run)["curve"] == whole.training_of(run)["curve"]
+
+
+FAILING = TABLE.replace("seeds = [1, 2]", "seeds = [1]") + (
+    '[[rows]]\nname = "broken"\nrecipe = "recipe.toml"\nset = { model.vectors = "nowhere.txt" }\n'
+    '[[rows]]\nname = "built on it"\nrecipe = "recipe.toml"\npretrain = { data = "small", row = "broken" }\n'
+)
+
+
+def test_a_failing_cell_is_kept_with_its_error_and_the_others_go_on(workshop):
+    plan = planned(workshop, FAILING)
+    done = run_table(workshop, "--jobs", 2, "--json")
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    assert len(document["ran"]) == 2
+    assert len(document["failed"]) == 2
+    assert "nowhere.txt" in done.stderr
+    shelf = Shelf(workshop / "results")
+    states = {cell.row: shelf.state(plan.runs[cell.run]) for cell in plan.cells}
+    assert states == {"one": "done", "two": "done", "broken": "failed", "built on it": "failed"}
+    errors = {cell.row: error for cell, _, error in collect(plan, shelf).open_cells}
+    assert "nowhere.txt" in errors["broken"]
+    assert "starts from failed" in errors["built on it"]
+    failure = shelf.failure_of(plan.runs[plan.cells[2].run])
+    assert "Traceback" in failure["traceback"]
+    dry = run_table(workshop, "--dry-run", "--json")
+    runs = {one["for"][0]: one for one in json.loads(dry.stdout)["runs"]}
+    assert runs["one, small, seed 1"]["seconds"] == 0
+    assert runs["broken, small, seed 1"]["state"] == "failed"
+    # Two rows of this system were measured; the broken one trains as long as the longer of the two.
+    assert runs["broken, small, seed 1"]["basis"].startswith("measured")
+    assert runs["broken, small, seed 1"]["seconds"] > 0
+
+
+def test_a_process_that_dies_without_a_word_is_a_failure(workshop):
+    plan = planned(workshop, TABLE)
+    # As a process that is killed for its memory.
+    dying = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"]
+    outcome = run_missing(plan, workshop / "results", dying, [Slot(0, os.environ), Slot(1, os.environ)])
+    assert set(outcome.failed) == set(plan.runs)
+    assert all("exit status -9" in problem for problem in outcome.failed.values())
+
+
+def test_a_full_disk_stops_the_table_and_keeps_what_is_done(finished, tmp_path):
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode
+    ):
+        pytest.skip("a small disk of its own needs `unshare`, which is not allowed here")
+    folder, plan = finished
+    one, other = list(plan.runs.values())[:2]
+    small = tmp_path / "disk"
+    small.mkdir()
+    # One run is done and on it; for the checkpoints of the next there is no room.
+    size = sum(path.stat().st_size for path in (folder / "results").rglob("*") if path.is_file())
+    script = (
+        f'mount -t tmpfs -o size={size // 1024 + 100}k none "$DISK" && cp -r "$FROM/." "$DISK" && '
+        f'rm -r "$DISK/runs/{other.folder_name}" && '
+        'head -c 10000000 /dev/zero > "$DISK/fill" 2>/dev/null; truncate -s -120000 "$DISK/fill"; '
+        '"$@"; status=$?; cp -r "$DISK/runs" "$BACK"; exit $status'
+    )
+    words = command("experiment", "run", folder / "table.toml", "--output", small, "--jobs", 1)
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *words],
+        env={
+            **os.environ,
+            "DISK": str(small),
+            "FROM": str(folder / "results"),
+            "BACK": str(tmp_path / "back"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "There is no room left" in done.stderr
+    assert "What is done is kept" in done.stderr
+    shutil.copytree(folder / "results" / "posts", tmp_path / "posts")
+    kept = Shelf(tmp_path)
+    (tmp_path / "back").rename(tmp_path / "runs")
+    assert kept.state(one) is State.DONE
+    assert kept.state(other) is not State.DONE
+
+
+def test_the_runner_itself_says_that_the_disk_is_full(workshop):
+    plan = planned(workshop, TABLE)
+    message = json.dumps({"event": "failed", "error": "No space left on device", "disk_full": True})
+    saying = [sys.executable, "-c", f"print({message!r})"]
+    with pytest.raises(DiskFullError, match="0 runs done, 4 not"):
+        run_missing(plan, workshop / "results", saying, [Slot(0, os.environ)])

@@ -1,0 +1,208 @@
+"""What keeps results: shared runs, deleted ones, changed data, locks, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mner.data.dataset import Dataset
+from mner.errors import DataError, UsageError
+from mner.experiments.job import do_run
+from mner.experiments.shelf import Shelf, State, is_disk_full
+from mner.recognizer import Recognizer
+from tests.experiments.conftest import TABLE, planned, run_here
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished workshop that may be changed, with the plan and shelf in it."""
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    return tmp_path / "copy", planned(tmp_path / "copy", TABLE), Shelf(tmp_path / "copy" / "results")
+
+
+def test_a_run_is_a_folder_that_predicts_alone_with_its_record(finished):
+    folder, plan = finished
+    shelf = Shelf(folder / "results")
+    assert {shelf.state(run) for run in plan.runs.values()} == {State.DONE}
+    for run in plan.runs.values():
+        record = shelf.record_of(run)
+        assert record["key"] == run.key
+        assert record["recipe"]["training"]["seed"] == run.recipe.training.seed
+        assert record["code"]
+        assert {"train", "valid"} == record["prints"].keys()
+        (target,) = run.targets
+        posts = shelf.posts(run.targets[target].gold)
+        again = Recognizer.from_pretrained(shelf.run_folder(run)).predict(
+            [post.as_post(()) for post in posts]
+        )
+        assert again == shelf.predictions(run, target)
+
+
+def test_what_is_done_is_not_done_again_for_whatever_table(copied):
+    folder, plan, shelf = copied
+    before = {path: path.stat().st_mtime_ns for path in shelf.root.rglob("*.safetensors")}
+    assert run_here(plan, shelf) == []
+    wider = planned(folder, TABLE.replace("[1, 2]", "[1, 2, 3]").replace("Small", "Other"), "other")
+    assert len(run_here(wider, shelf)) == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_deleted_run_is_run_again_and_deleted_predictions_are_made_again(copied):
+    _, plan, shelf = copied
+    one, two, *_ = plan.runs.values()
+    (target,) = two.targets
+    wanted = shelf.predictions_file(two, target).read_text()
+    shutil.rmtree(shelf.run_folder(one))
+    shelf.predictions_file(two, target).unlink()
+    assert [shelf.state(run) for run in (one, two)] == [State.MISSING, State.SCORING]
+    weights = shelf.run_folder(two) / "model.safetensors"
+    trained = weights.stat().st_mtime_ns
+    assert run_here(plan, shelf) == [one.key, two.key]
+    assert weights.stat().st_mtime_ns == trained
+    assert shelf.predictions_file(two, target).read_text() == wanted
+
+
+def test_without_weights_there_are_predictions_still(workshop):
+    plan = planned(workshop, TABLE)
+    run = next(iter(plan.runs.values()))
+    shelf = Shelf(workshop / "results")
+    do_run(run, shelf.root, keep_weights=False)
+    assert not (shelf.run_folder(run) / "model.safetensors").exists()
+    assert shelf.state(run) is State.DONE
+    (target,) = run.targets
+    shelf.predictions_file(run, target).unlink()
+    assert shelf.state(run) is State.MISSING
+    do_run(run, shelf.root)
+    assert shelf.state(run) is State.DONE
+    # Whoever asks for the weights, to start from them, gets them back.
+    weights = shelf.run_folder(run) / "model.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    do_run(run, shelf.root)
+    assert weights.read_bytes() == before
+
+
+def test_changed_data_are_refused_with_what_changed(copied):
+    folder, plan, shelf = copied
+    path = folder / "small" / "train.jsonl"
+    lines = path.read_text().splitlines()
+    changed = json.loads(lines[1])
+    changed["entities"] = []
+    path.write_text("\n".join([lines[0], json.dumps(changed), *lines[2:-1]]) + "\n")
+    after = planned(folder, TABLE)
+    with pytest.raises(DataError, match="small, train: 40 posts before, 39 now") as caught:
+        shelf.check_data(after)
+    assert f"({changed['id']})" in str(caught.value)
+    assert "2 gone" in str(caught.value)
+    assert "--accept-changed-data" in str(caught.value)
+    shelf.check_data(after, accept=True)
+    shelf.check_data(after)
+    assert {shelf.state(run) for run in after.runs.values()} == {State.MISSING}
+    assert {shelf.state(run) for run in plan.runs.values()} == {State.DONE}
+
+
+def test_data_that_change_while_a_table_runs_are_noticed(workshop):
+    plan = planned(workshop, TABLE)
+    run = next(iter(plan.runs.values()))
+    path = workshop / "small" / "valid.jsonl"
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(DataError, match="valid posts of small have changed"):
+        do_run(run, workshop / "results")
+
+
+def test_a_picture_of_another_size_is_a_change(workshop):
+    from mner.data import read_folder, write_folder
+    from tests.contract.tiny import tiny_picture
+
+    (workshop / "picture.png").write_bytes(tiny_picture(1))
+    data = read_folder(workshop / "small")
+    splits = {
+        split: [post.with_fields(image=workshop / "picture.png") for post in posts]
+        for split, posts in data.splits.items()
+    }
+    write_folder(Dataset("small", splits), workshop / "small", overwrite=True)
+    (workshop / "mmavk.toml").write_text('[model]\nname = "mmavk"\n')
+    text = TABLE + '[[rows]]\nname = "three"\nrecipe = "mmavk.toml"\n'
+    shelf = Shelf(workshop / "results")
+    shelf.check_data(planned(workshop, text))
+    (workshop / "picture.png").write_bytes(tiny_picture(1) + b"x")
+    with pytest.raises(DataError, match=r"pictures or knowledge \(caption"):
+        shelf.check_data(planned(workshop, text))
+
+
+def test_the_second_process_on_a_table_is_refused_until_the_first_one_is_gone(tmp_path):
+    shelf = Shelf(tmp_path)
+    (tmp_path / "tables").mkdir()
+    hold = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    lock = tmp_path / "tables" / "table.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(UsageError, match="Another process runs this table"), shelf.working_on("table"):
+            pass
+        with shelf.working_on("another table"):
+            pass
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+        with shelf.working_on("table"):
+            pass
+
+
+def test_half_a_file_is_no_file(copied):
+    _, plan, shelf = copied
+    run = next(iter(plan.runs.values()))
+    record = shelf.run_folder(run) / "run.json"
+    record.write_text(record.read_text()[:100])
+    assert shelf.state(run) is not State.DONE
+
+
+def test_a_full_disk_is_recognised_however_it_is_said():
+    assert is_disk_full(OSError(28, "No space left on device"))
+    assert is_disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
+    wrapped = DataError("cannot be written")
+    wrapped.__cause__ = OSError(28, "No space left on device")
+    assert is_disk_full(wrapped)
+    assert not is_disk_full(OSError(13, "Permission denied"))
+
+
+_FULL = """
+import shutil, sys
+from pathlib import Path
+from mner.experiments.shelf import DiskFullError, write_document
+root = Path(sys.argv[1])
+write_document(root / "first.json", {"a": 1})
+try:
+    write_document(root / "second.json", ["x" * 100] * 3000)
+except DiskFullError as error:
+    print(error)
+assert sorted(path.name for path in root.iterdir()) == ["first.json"], list(root.iterdir())
+"""
+
+
+def test_a_really_full_disk_leaves_whole_files_alone(tmp_path):
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode
+    ):
+        pytest.skip("a small disk of its own needs `unshare`, which is not allowed here")
+    command = (
+        f'mount -t tmpfs -o size=64k none "{tmp_path}" && exec "{sys.executable}" -c "$SCRIPT" "{tmp_path}"'
+    )
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command],
+        env={**os.environ, "SCRIPT": _FULL},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "There is no room left for" in done.stdout
+    assert "second.json" in done.stdout

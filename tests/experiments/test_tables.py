@@ -1,0 +1,131 @@
+"""Tables as files: what they mean, and what is refused before anything runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from mner.errors import RecipeError, UsageError
+from mner.experiments.tables import merged, only, read_table
+from tests.experiments.conftest import TABLE
+
+SIZED = """
+title = "Sized"
+seeds = [1, 2]
+[sizes.small]
+set = { training.epochs = 5, training.batch_size = 4 }
+[sizes.full]
+seeds = [7]
+data = ["b"]
+[data.a]
+[data.b]
+[[rows]]
+name = "row"
+recipe = { small = "recipe.toml", full = "other.toml" }
+set = { training.epochs = 6 }
+set_at = { full = { training.epochs = 9 } }
+[[rows]]
+name = "quoted"
+quoted = true
+[[settings]]
+name = "slow"
+set = { training.learning_rate = 1e-3 }
+[[settings]]
+name = "fast"
+set = { training.epochs = 8 }
+data = ["a"]
+"""
+
+
+def written(workshop, text):
+    path = workshop / "table.toml"
+    path.write_text(text)
+    return path
+
+
+def test_changes_are_made_in_the_order_size_row_setting(workshop):
+    file = read_table(written(workshop, SIZED.replace('full = "other.toml"', 'full = "recipe.toml"')))
+    assert file.size == "small"
+    (row, _) = file.table.rows
+    slow, fast = file.settings_of(row, "a")
+    assert [one.name for one in file.settings_of(row, "b")] == ["slow"]
+    recipe = file.recipe(row, slow).training
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (6, 4, 1e-3)
+    assert file.recipe(row, fast).training.epochs == 8
+
+
+def test_another_size_has_other_recipes_seeds_and_data(workshop):
+    (workshop / "other.toml").write_text('[model]\nname = "cnn-bilstm-crf"\n')
+    file = read_table(written(workshop, SIZED), "full")
+    row = file.table.rows[0]
+    assert file.table.seeds == [7]
+    assert file.data_of(row) == ["b"]
+    recipe = file.recipe(row, file.settings_of(row, "b")[0])
+    assert (recipe.model.name, recipe.training.epochs) == ("cnn-bilstm-crf", 9)
+
+
+def test_only_some_rows_and_data(workshop):
+    file = read_table(written(workshop, TABLE))
+    assert [row.name for row in only(file, ["two"]).table.rows] == ["two"]
+    with pytest.raises(RecipeError, match="no row 'three'"):
+        only(file, ["three"])
+    with pytest.raises(RecipeError, match="no data set 'smal'. Did you mean 'small'"):
+        only(file, [], ["smal"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds =", "sedes =", "no setting sedes. Did you mean 'seeds'"),
+        ("seeds = [1, 2]", 'seeds = ["a"]', r"seeds.1 has a wrong value"),
+        ("seeds = [1, 2]", "seeds = []", "seeds has a wrong value"),
+        ("set =", "sett =", r"no setting rows.2.sett. Did you mean 'set'"),
+        ("epochs = 2", "epohcs = 2", "row 'two'.*training.epohcs.*Did you mean 'epochs'"),
+        (
+            "training.epochs = 2",
+            "model.positives = 2",
+            "positives is not a setting of bilstm-crf. It is one of mgips-cl",
+        ),
+        (
+            "training.epochs = 2",
+            'model.name = "bilstm-cfr"',
+            "row 'two'.*no model 'bilstm-cfr'.*'bilstm-crf'",
+        ),
+        ("training.epochs = 2", "training = 2", "change of training does not fit"),
+        ("training.epochs = 2", 'data.folder = "x"', "data and knowledge.store cannot be changed"),
+        ('recipe = "recipe.toml"\nset', 'recipe = "nowhere.toml"\nset', "no recipe '.*nowhere.toml'"),
+        ('name = "two"', 'name = "one"', "two rows are called 'one'"),
+        ('name = "two"', 'name = "two"\nquoted = true', "a quoted row is not run"),
+        ('recipe = "recipe.toml"\n[[', "[[", "rows.1 has a wrong value. Expected: a recipe, or"),
+        (
+            'name = "two"',
+            'name = "two"\ndata = ["smal"]',
+            "row 'two'.*no data set 'smal'. Did you mean 'small'",
+        ),
+        ('name = "two"', 'name = "two"\nsettings = ["k"]', "no setting 'k'. There is none"),
+        ('name = "two"', 'name = "two"\npretrain = { data = "conll" }', "no data set 'conll'"),
+        ('name = "two"', 'name = "two"\nset_at = { full = {} }', "no size 'full'. There is none"),
+        ('name = "two"', 'name = "two"\nwhose = "mine"', r"rows.2.whose has a wrong value"),
+        ("[data.small]", "sample = { posts = 3, share = 0.5 }\n[data.small]", "exactly one of posts, share"),
+        ("[data.small]", '[data.small]\nalso_score = { big = "" }', "also_score: there is no data set 'big'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(workshop, old, new, message):
+    assert old in TABLE
+    head, _, tail = TABLE.rpartition(old)
+    with pytest.raises(UsageError, match=message):
+        read_table(written(workshop, head + new + tail))
+
+
+def test_an_unknown_size_and_a_missing_table_are_named(workshop):
+    with pytest.raises(RecipeError, match="no size 'ful'. Did you mean 'full'"):
+        read_table(written(workshop, SIZED.replace("other.toml", "recipe.toml")), "ful")
+    with pytest.raises(RecipeError, match="no table"):
+        read_table(workshop / "nowhere.toml")
+    with pytest.raises(RecipeError, match="not valid TOML"):
+        read_table(written(workshop, "title = "))
+
+
+def test_merging_goes_table_by_table_and_changes_neither():
+    base, changes = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "e": {"f": 6}}
+    assert merged(base, changes, "here") == {"a": {"b": 5, "c": 2}, "d": 3, "e": {"f": 6}}
+    assert (base, changes) == ({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "e": {"f": 6}})
