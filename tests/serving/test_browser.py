@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.tiny import tiny_picture
+from mner.serving.application import create_application
+from mner.serving.settings import ServingSettings
+from tests.contract.tiny import tiny, tiny_picture
+from tests.serving.conftest import serving
 from tests.serving.test_markup import contrast
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -301,3 +304,22 @@ def test_the_interface_s_document_is_shown_without_the_net(browser, page_address
     page.get_by_text("/v1/recognize/upload").first.wait_for(timeout=WAIT)
     context.close()
     assert [url for url in asked if not url.startswith((page_address, "data:"))] == []
+
+
+def test_what_was_read_in_the_picture_is_shown_with_its_places(browser):
+    pytest.importorskip("rapidocr", reason="the extra 'knowledge' is not installed")
+    recognizer = tiny("mmavk", pooling="attention", knowledge_kinds=["alt", "ocr"])
+    with (
+        serving(create_application(recognizer, ServingSettings())) as (address, _),
+        opened(browser, address) as page,
+    ):
+        page.get_by_role("button", name="A poster").click()
+        page.locator("#result figure").wait_for()
+        assert "LIVE IN BERLIN" in page.locator("#result blockquote").inner_text()
+        assert page.locator("#result .look0 .box").count() == 3
+        berlin = page.locator("#result .look0 .box").nth(1).bounding_box()
+        picture = page.locator("#result .picture").bounding_box()
+        # The second line of the poster stands at 144 to 202 of 400 pixels.
+        middle = (berlin["y"] + berlin["height"] / 2 - picture["y"]) / picture["height"]
+        assert 144 / 400 < middle < 202 / 400
+        assert "berlin" in page.locator("#result p.look0").inner_text().lower()

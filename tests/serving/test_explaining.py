@@ -8,7 +8,6 @@ import torch
 
 from mner import Knowledge, Post, Region
 from mner.serving.explaining import explain
-from mner.serving.reading import TextReader
 from tests.contract.tiny import tiny, tiny_picture
 
 POST = Post.from_text("Ada Lindqvist reads in Port Ellery", image=tiny_picture(1))
@@ -69,15 +68,3 @@ def test_a_better_text_is_explained_without_places():
 def test_systems_that_show_nothing_of_the_kind_explain_nothing(name):
     recognizer = tiny(name)
     assert explain(recognizer, POST, recognizer.predict([POST])[0]) is None
-
-
-def test_which_pictures_are_read():
-    reader = TextReader(tiny("mmavk", knowledge_kinds=["alt", "ocr"]))
-    assert reader.reads
-    assert reader.wants(POST)
-    assert not reader.wants(POST.with_fields(alt="a harbour"))
-    assert not reader.wants(POST.with_fields(image=None))
-    assert not reader.wants(POST.with_fields(knowledge=(lines("x"),)))
-    assert not TextReader(tiny("bert-crf")).reads
-    first = TextReader(tiny("mmavk", knowledge_kinds=["ocr", "alt"]))
-    assert first.wants(POST.with_fields(alt="a harbour")), "the text in the picture comes first here"

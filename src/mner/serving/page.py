@@ -31,6 +31,7 @@ _CLEARING_SECONDS = 120
 _ROOM = 2**30
 _PREVIEWED = 20
 
+_FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 _TITLE = "mner: who and what a post is about"
 
 
@@ -42,10 +43,11 @@ def mount_page(app: FastAPI, service: RecognitionService) -> None:
         service: What recognises.
     """
     folder = Path(tempfile.mkdtemp(prefix="mner-page-"))
-    # Gradio reads these when it is loaded and whenever it writes a file.
+    # Gradio reads these when it is loaded, and the folder whenever it handles a file.
+    before = os.environ.get(_FOLDER_VARIABLE)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    os.environ[_FOLDER_VARIABLE] = str(folder)
     import gradio
 
     page = _Page(service, folder)
@@ -90,10 +92,10 @@ def mount_page(app: FastAPI, service: RecognitionService) -> None:
         methods,
     )
     app.state.stop_page = inside.stop_event.set
-    _clear_at_the_end(app, folder)
+    _clear_at_the_end(app, folder, before)
 
 
-def _clear_at_the_end(app: FastAPI, folder: Path) -> None:
+def _clear_at_the_end(app: FastAPI, folder: Path, before: str | None) -> None:
     original = app.router.lifespan_context
 
     @asynccontextmanager
@@ -103,6 +105,10 @@ def _clear_at_the_end(app: FastAPI, folder: Path) -> None:
                 yield state
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if before is None:
+                os.environ.pop(_FOLDER_VARIABLE, None)
+            else:
+                os.environ[_FOLDER_VARIABLE] = before
 
     app.router.lifespan_context = lifespan
 
