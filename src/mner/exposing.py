@@ -68,10 +68,9 @@ def _pieces(batch: Batch, encoder: PostEncoder, row: int) -> Mapping[str, list[s
     if not batch.knowledge:
         return {}
     assert encoder.tokenizer is not None
+    convert = encoder.tokenizer.convert_ids_to_tokens
     return {
-        kind: encoder.tokenizer.convert_ids_to_tokens(
-            block.input_ids[row, block.attention_mask[row]].tolist()
-        )
+        kind: list(convert(block.input_ids[row, block.attention_mask[row]].tolist()))
         for kind, block in batch.knowledge.items()
     }
 
