@@ -63,8 +63,8 @@ def maps_figure(
             axes.set_axis_off()
             if place > len(maps):
                 continue
-            axes.imshow(pixels)
             if place == 0:
+                axes.imshow(pixels)
                 axes.set_title("picture", fontsize="small")
                 continue
             name, values = list(maps.items())[place - 1]

@@ -64,6 +64,8 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": "medium",
     "font.size": 10.0,
     "image.cmap": SEQUENTIAL,
+    # Words of posts may hold dollar signs; they are no formulas.
+    "text.parse_math": False,
     # Text stays text: it can be searched and read aloud, and the browser has letters that matplotlib lacks.
     "svg.fonttype": "none",
     "svg.hashsalt": "mner",
