@@ -40,6 +40,7 @@ def test_a_server_starts_answers_and_leaves_when_told(folder, tmp_path):
         lines = []
         address = None
         for line in process.stderr:
+            assert line.startswith(b"{"), line
             lines.append(json.loads(line))
             if lines[-1]["event"] == "serving":
                 address = lines[-1]["url"]

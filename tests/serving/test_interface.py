@@ -309,6 +309,12 @@ def test_a_body_is_refused_by_its_announced_size_before_it_is_sent(address):
     assert b"connection: close" in answer.lower()
 
 
+def test_who_sends_too_much_at_once_gets_the_answer_all_the_same(address):
+    for _ in range(5):
+        answer = exchange(address, HEAD + b"Content-Length: 900000\r\n\r\n", b" " * 900_000)
+        assert b" 413 " in answer.splitlines()[0]
+
+
 def test_a_body_without_an_announced_size_is_cut_off_at_the_limit(address):
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     answer = exchange(address, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -70,11 +71,10 @@ def serve(
         from mner.serving.application import create_application
         from mner.serving.server import bound, make_server
         from mner.serving.settings import Limits, ServingSettings
-
-        if page:
-            from mner.serving import page as _  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(f"Serving (no {error.name})", "serve") from error
+    if page and find_spec("gradio") is None:
+        raise MissingExtraError("The page (--no-page leaves it out)", "serve")
     import torch
 
     from mner.recognizer import Recognizer

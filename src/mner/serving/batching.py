@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
 class QueueFullError(Exception):
@@ -144,7 +145,7 @@ class Batcher(Generic[Item, Result]):
             self._waiting -= left
             self._held -= left
 
-    async def run(self, work: Callable[[], Result]) -> Result:
+    async def run(self, work: Callable[[], Other]) -> Other:
         """The result of other work that has to be done on the worker thread, between two batches."""
         if not self.is_working:
             raise QueueClosedError

@@ -179,6 +179,11 @@ def _password(encoded: bytes) -> bytes | None:
         return None
 
 
+# How many times the largest body is read and thrown away before a refusal, and how long one waits for more.
+_POURED_AWAY = 4
+_SILENCE = 0.5
+
+
 class BodyReceived:
     """Receives the whole body, within a size and a time, before anybody reads it.
 
@@ -202,8 +207,9 @@ class BodyReceived:
             try:
                 complete = await self._received(scope, receive, body)
             except Refusal as refusal:
-                # Whatever else is on its way is not read.
                 scope.setdefault("state", {})["refusal"] = refusal
+                if refusal.status == 413:
+                    await self._poured_away(scope, receive)
                 await answer(refusal, send, {"Connection": "close"})
                 return
             if not complete:
@@ -246,6 +252,23 @@ class BodyReceived:
             self._held += len(chunk)
             if not message.get("more_body", False):
                 return True
+
+    async def _poured_away(self, scope: Scope, receive: Receive) -> None:
+        # Most clients read no answer before they have sent everything, and a connection that is closed on
+        # them would take the answer along. There is an end to that too.
+        if any(name == b"expect" for name, _ in scope["headers"]):
+            return
+        left = _POURED_AWAY * self.limits.body_bytes
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                while left > 0:
+                    async with asyncio.timeout(_SILENCE):
+                        message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
 
     def _refusal(self) -> Refusal:
         return too_large(

@@ -189,7 +189,7 @@ def _read(found: Recognised, looks: Sequence[Look]) -> str:
 def _heat(cells: np.ndarray, size: tuple[int, int]) -> str:
     # As large as it is shown would be many bytes; a quarter is as smooth.
     side = (max(1, size[0] // 4), max(1, size[1] // 4))
-    alpha = Image.fromarray(np.uint8(np.clip(cells, 0, 1) * 255 * _STRONGEST))
+    alpha = Image.fromarray((np.clip(cells, 0, 1) * 255 * _STRONGEST).astype(np.uint8))
     layer = Image.new("RGBA", side, (*_HEAT, 0))
     layer.putalpha(alpha.resize(side, Image.Resampling.BICUBIC))
     return _data(layer, "PNG")

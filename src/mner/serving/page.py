@@ -122,7 +122,7 @@ class _Page:
         import gradio
 
         # Nothing is read by Gradio's own hand: the functions here get what the browser sent, as it is.
-        raw = {"preprocess": False, "api_visibility": "private", "show_progress": "minimal"}
+        raw: dict[str, Any] = {"preprocess": False, "api_visibility": "private", "show_progress": "minimal"}
         with gradio.Blocks(
             title=_TITLE, analytics_enabled=False, delete_cache=(_CLEARING_SECONDS, _KEPT_SECONDS)
         ) as blocks:
@@ -172,7 +172,7 @@ class _Page:
                 run = gradio.Button("Find names in all", variant="primary", elem_id="find-all")
                 told = gradio.HTML("", js_on_load=None, elem_id="told")
                 download = gradio.DownloadButton("Download", visible=False, elem_id="download")
-            asked = {"fn": self.one, "inputs": [text, image, alt], "outputs": shown, **raw}
+            asked: dict[str, Any] = {"fn": self.one, "inputs": [text, image, alt], "outputs": shown, **raw}
             start.click(**asked)
             text.submit(**asked)
             clear.click(lambda: ("", None, "", self._nothing_yet()), outputs=[text, image, alt, shown], **raw)

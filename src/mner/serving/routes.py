@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.exceptions import HTTPException
 
 from mner import __version__
 from mner.serving.metrics import CONTENT_TYPE_LATEST
@@ -78,7 +79,14 @@ class _FormRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             _demand(request, "multipart/form-data")
-            return await original(request)
+            try:
+                return await original(request)
+            except HTTPException as error:
+                raise Refusal(
+                    422,
+                    f"The form cannot be read: {error.detail}.",
+                    hint="Send multipart/form-data, as `curl -F text=… -F image=@FILE` does.",
+                ) from None
 
         return handler
 

@@ -121,7 +121,7 @@ class RecognitionService:
             return None
         try:
             async with asyncio.timeout(self.limits.seconds):
-                return await self.batcher.run(lambda: explain(self.recognizer, found.post, found.entities))  # type: ignore[arg-type, return-value]
+                return await self.batcher.run(lambda: explain(self.recognizer, found.post, found.entities))
         except TimeoutError:
             raise too_late(self.limits.seconds) from None
         except QueueClosedError:
