@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from mner.errors import UsageError
+from mner.experiments.estimates import Estimates
 from mner.experiments.results import collect
 from mner.experiments.runner import Slot, run_missing
 from mner.experiments.shelf import DiskFullError, Shelf, State
@@ -60,10 +62,9 @@ def test_a_killed_runner_leaves_nobody_behind_and_the_run_goes_on_to_the_same_bi
     words = command("experiment", "run", workshop / "table.toml", "--output", shelf.root)
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as runner:
         wait_until(lambda: epochs_done(shelf.run_folder(run) / "run.json") >= 3)
-        # The only process on the table is refused a second one.
-        second = run_table(workshop)
-        assert second.returncode == 2
-        assert f"process {runner.pid}" in second.stderr
+        # A second process on the table, which this one would be, is refused.
+        with pytest.raises(UsageError, match=f"process {runner.pid}"), shelf.working_on(plan.file.name):
+            pass
         os.kill(runner.pid, signal.SIGKILL)
     # Its lock is free once the process of the run has ended, which it does by itself.
     shelf.lock_of(run).acquire(timeout=30)
@@ -99,35 +100,44 @@ def test_a_checkpoint_that_was_cut_off_does_not_stop_a_run(workshop):
     assert shelf.training_of(run)["curve"] == whole.training_of(run)["curve"]
 
 
-FAILING = TABLE.replace("seeds = [1, 2]", "seeds = [1]") + (
-    '[[rows]]\nname = "broken"\nrecipe = "recipe.toml"\nset = { model.vectors = "nowhere.txt" }\n'
-    '[[rows]]\nname = "built on it"\nrecipe = "recipe.toml"\npretrain = { data = "small", row = "broken" }\n'
-)
+FAILING = """
+title = "Failing"
+[data.small]
+[[rows]]
+name = "broken"
+recipe = "recipe.toml"
+set = { model.vectors = "nowhere.txt" }
+[[rows]]
+name = "built on it"
+recipe = "recipe.toml"
+pretrain = { data = "small", row = "broken" }
+[[rows]]
+name = "whole"
+recipe = "recipe.toml"
+"""
 
 
 def test_a_failing_cell_is_kept_with_its_error_and_the_others_go_on(workshop):
     plan = planned(workshop, FAILING)
-    done = run_table(workshop, "--jobs", 2, "--json")
+    broken, built, whole = (plan.runs[cell.run] for cell in plan.cells)
+    done = run_table(workshop, "--jobs", 1, "--json")
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
-    assert len(document["ran"]) == 2
-    assert len(document["failed"]) == 2
+    assert document["ran"] == [whole.folder_name]
+    assert document["failed"].keys() == {broken.folder_name, built.folder_name}
     assert "nowhere.txt" in done.stderr
     shelf = Shelf(workshop / "results")
-    states = {cell.row: shelf.state(plan.runs[cell.run]) for cell in plan.cells}
-    assert states == {"one": "done", "two": "done", "broken": "failed", "built on it": "failed"}
+    assert [shelf.state(run) for run in (broken, built, whole)] == ["failed", "failed", "done"]
     errors = {cell.row: error for cell, _, error in collect(plan, shelf).open_cells}
     assert "nowhere.txt" in errors["broken"]
     assert "starts from failed" in errors["built on it"]
-    failure = shelf.failure_of(plan.runs[plan.cells[2].run])
-    assert "Traceback" in failure["traceback"]
-    dry = run_table(workshop, "--dry-run", "--json")
-    runs = {one["for"][0]: one for one in json.loads(dry.stdout)["runs"]}
-    assert runs["one, small, seed 1"]["seconds"] == 0
-    assert runs["broken, small, seed 1"]["state"] == "failed"
-    # Two rows of this system were measured; the broken one trains as long as the longer of the two.
-    assert runs["broken, small, seed 1"]["basis"].startswith("measured")
-    assert runs["broken, small, seed 1"]["seconds"] > 0
+    assert "Traceback" in shelf.failure_of(broken)["traceback"]
+    # What is left will take as long as what was measured; nothing more is left of what is done.
+    estimates = Estimates(plan, shelf)
+    assert estimates.of(whole).seconds == 0
+    took = shelf.training_of(whole)["seconds"]
+    assert estimates.of(broken).seconds == pytest.approx(took)
+    assert estimates.of(broken).basis.startswith("measured")
 
 
 def test_a_process_that_dies_without_a_word_is_a_failure(workshop):

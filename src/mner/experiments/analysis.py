@@ -20,7 +20,7 @@ def gold_of(results: Results, result: Result) -> list[tuple[Entity, ...]]:
 
 def errors_of(results: Results, result: Result) -> ErrorReport:
     """The errors of one run."""
-    return find_errors(gold_of(results, result), results.predictions(result))
+    return find_errors(gold_of(results, result), result.predicted)
 
 
 def training_posts(results: Results, result: Result) -> list[Post]:
@@ -65,7 +65,7 @@ def seen_grids(results: Results) -> list[Grid]:
                     known[key] = Mentions(post.gold() for post in posts)
                 if not known[key].types:
                     continue
-                found = seen_scores(known[key], gold_of(results, result), results.predictions(result))
+                found = seen_scores(known[key], gold_of(results, result), result.predicted)
                 for part, counts in found.parts.items():
                     recall = counts.recall if counts.gold else None
                     f1 = counts.f1 if counts.gold + counts.predicted else None

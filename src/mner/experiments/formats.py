@@ -217,7 +217,7 @@ def write_conll(results: Results, folder: Path) -> int:
         name = "-".join(_file_name(part) for part in parts if part)
         posts = [
             post.as_post(entities)
-            for post, entities in zip(results.posts(result), results.predictions(result), strict=True)
+            for post, entities in zip(results.posts(result), result.predicted, strict=True)
         ]
         write_columns(posts, folder / _file_name(cell.row) / f"{name}.txt", overwrite=True)
         count += 1

@@ -36,6 +36,7 @@ class Result:
         gold: The hash of the posts.
         scores: The scores by convention; the data set's own comes first.
         counts: (N, 3) for each post its gold, predicted and correct entities, under that one.
+        predicted: For each post the entities that were predicted.
     """
 
     cell: Cell
@@ -44,6 +45,7 @@ class Result:
     gold: str
     scores: Mapping[str, Scores]
     counts: NDArray[np.int64]
+    predicted: list[list[Entity]]
 
     @property
     def convention(self) -> str:
@@ -187,10 +189,6 @@ class Results:
         """The posts of a result."""
         return self.shelf.posts(result.gold)
 
-    def predictions(self, result: Result) -> list[list[Entity]]:
-        """What was predicted for them."""
-        return self.shelf.predictions(result.run, dict(result.cell.targets)[result.scored])
-
 
 def collect(plan: Plan, shelf: Shelf, progress: Reporter = silent) -> Results:
     """Score all predictions that there are for a table.
@@ -251,7 +249,7 @@ def _score(file: TableFile, shelf: Shelf, cell: Cell, run: RunPlan, scored: str,
     conventions = [own, *(other for other in Convention if other is not own)]
     gold = {one: [post.gold[one.value] for post in posts] for one in conventions}
     scores = {one.value: score(gold[one], predicted, one) for one in conventions}
-    return Result(cell, run, scored, gold_key, scores, post_counts(gold[own], predicted))
+    return Result(cell, run, scored, gold_key, scores, post_counts(gold[own], predicted), predicted)
 
 
 def _published(

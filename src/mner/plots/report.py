@@ -7,12 +7,14 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from mner.evaluation.calibration import entity_calibration
 from mner.evaluation.errors import confusion, differences
 from mner.experiments.analysis import errors_of, gold_of
 from mner.experiments.grids import Grid, place_of
 from mner.experiments.reports import Report
 from mner.experiments.results import Group, Results
 from mner.html import document, type_classes
+from mner.plots.calibration import reliability_figure
 from mner.plots.curves import Curve, curves_figure
 from mner.plots.errors import confusion_figure, error_figure, errors_of_runs
 from mner.plots.figures import figure_as_svg
@@ -107,6 +109,7 @@ def _figures(results: Results) -> list[str]:
             f"Learning curves on {where}": _curves(results, groups) if data == scored else {},
             f"Classes of errors on {where}": _errors(results, groups),
             f"Types confused on {where}": _confusions(results, groups),
+            f"Confidence and being right on {where}": _reliability(results, groups),
         }
         for title, figures in sections.items():
             if figures:
@@ -179,8 +182,18 @@ def _confusions(results: Results, groups: Sequence[Group]) -> Mapping[str, Figur
     figures = {}
     for group in groups[:MOST_SERIES]:
         result = group.results[0]
-        found = confusion(gold_of(results, result), results.predictions(result))
+        found = confusion(gold_of(results, result), result.predicted)
         figures[f"confused types, {_named(group)}"] = confusion_figure(found, _named(group))
+    return figures
+
+
+def _reliability(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
+    figures = {}
+    for group in groups[:MOST_SERIES]:
+        result = group.results[0]
+        found = entity_calibration(gold_of(results, result), result.predicted)
+        if found.count:
+            figures[f"reliability, {_named(group)}"] = reliability_figure(found, _named(group))
     return figures
 
 
@@ -200,7 +213,7 @@ def _differing(results: Results, labels: list[str]) -> list[str]:
         gold = gold_of(results, one)
         kept = results.posts(one)
         posts = [post.as_post(post.gold[one.convention]) for post in kept]
-        found = differences(gold, results.predictions(one), results.predictions(two))
+        found = differences(gold, one.predicted, two.predicted)
         names = (_named(first), _named(best))
         title = f"Posts where {names[0]} and {names[1]} differ, on {place_of(results, data, scored)}"
         legend = "".join(
