@@ -305,13 +305,11 @@ def test_the_interface_s_document_is_shown_without_the_net(browser, page_address
     assert [url for url in asked if not url.startswith((page_address, "data:"))] == []
 
 
-def test_what_was_read_in_the_picture_is_shown_with_its_places(browser):
+def test_what_was_read_in_the_picture_is_shown_with_its_places_and_an_open_page_holds_nothing_up(browser):
     pytest.importorskip("rapidocr", reason="the extra 'knowledge' is not installed")
     recognizer = tiny("mmavk", pooling="attention", knowledge_kinds=["alt", "ocr"])
-    with (
-        serving(create_application(recognizer, ServingSettings())) as (address, _),
-        opened(browser, address) as page,
-    ):
+    app = create_application(recognizer, ServingSettings())
+    with serving(app) as (address, server), opened(browser, address) as page:
         page.get_by_role("button", name="A poster").click()
         page.locator("#result figure").wait_for()
         assert "LIVE IN BERLIN" in page.locator("#result blockquote").inner_text()
@@ -322,3 +320,10 @@ def test_what_was_read_in_the_picture_is_shown_with_its_places(browser):
         middle = (berlin["y"] + berlin["height"] / 2 - picture["y"]) / picture["height"]
         assert 144 / 400 < middle < 202 / 400
         assert "berlin" in page.locator("#result p.look0").inner_text().lower()
+        # The page keeps a connection open; the server leaves all the same, long before its grace is over.
+        server.should_exit = True
+        for _ in range(150):
+            if app.state.service.is_leaving and not app.state.service.batcher.is_working:
+                break
+            page.wait_for_timeout(100)
+        assert not app.state.service.batcher.is_working
