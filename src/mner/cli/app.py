@@ -102,6 +102,7 @@ def _add_commands() -> None:
     import mner.cli.errors
     import mner.cli.experiment
     import mner.cli.experiment_search
+    import mner.cli.exporting
     import mner.cli.exposing
     import mner.cli.knowledge
     import mner.cli.plot

@@ -138,6 +138,51 @@ def convert(
             err.print(Text(f"  {loss}"), soft_wrap=True)
 
 
+@app.command()
+def join(
+    sets: Annotated[list[str], typer.Argument(help="Data folders; FOLDER=STORE for one with knowledge.")],
+    output: Annotated[Path, typer.Option(help="The data folder to write.")],
+    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    convention: Annotated[str, typer.Option(help="What stray tags mean: conll or strict.")] = "conll",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
+) -> None:
+    """Write several data sets as one, without posts to train on that stand in a test split of any."""
+    from mner.training.joining import Part, join_sets
+
+    if convention not in ("conll", "strict"):
+        raise UsageError(
+            f"There is no convention {convention!r}.", hint=did_you_mean(convention, ("conll", "strict"))
+        )
+    parts = []
+    for name in sets:
+        folder, _, store = name.partition("=")
+        parts.append(Part(Path(folder), Path(store) if store else None))
+    report = join_sets(
+        parts,
+        output,
+        label_map=parse_label_map(label_map),
+        convention=convention,
+        overwrite=overwrite,
+        progress=bars,
+    )
+    if as_json:
+        print_json(report.as_dict())
+        return
+    for split, counts in report.posts.items():
+        came = ", ".join(f"{name} {count}" for name, count in counts.items())
+        out.print(f"{split}: {sum(counts.values())} posts ({came})", markup=False, soft_wrap=True)
+    for split, counts in report.left_out.items():
+        for name, count in counts.items():
+            err.print(
+                f"  {split}: {count} posts of {name} were left out: their text stands in posts to judge by",
+                markup=False,
+                soft_wrap=True,
+            )
+    known = ", ".join(f"{kind} {count}" for kind, count in report.knowledge.items())
+    err.print(f"Known about the posts: {known or 'nothing'}.", markup=False, soft_wrap=True)
+
+
 def _target(to: str | None, target: Path) -> str:
     if to is None:
         to = "jsonl" if target.suffix.lower() in (".jsonl", ".ndjson") else None

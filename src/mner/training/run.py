@@ -25,7 +25,7 @@ from mner.errors import DataError, RunFolderError, UsageError, shown
 from mner.evaluation.scores import Scores, score_posts
 from mner.knowledge.store import KnowledgeStore
 from mner.knowledge.supplying import KnowledgeSettings, coverage, drop_knowledge, with_placeholders_of
-from mner.models import MnerModel, Sources, model_named
+from mner.models import Sources, model_named
 from mner.nn import backbones, vision
 from mner.nn.processes import processes
 from mner.posts import Post
@@ -185,13 +185,13 @@ def _train(
     return run
 
 
-def _adapt(recipe: Recipe, model: MnerModel, started: bool, say: Say) -> None:
+def _adapt(recipe: Recipe, model: Any, started: bool, say: Say) -> None:
     section = recipe.adapter
     assert section is not None
     # What was taken over from another run goes into the adapters: under them stays the backbone as it is.
     learnt = {name: tensor.clone() for name, tensor in model.state_dict().items()} if started else {}
     if started:
-        model.fill_from(Sources(backbone=recipe.model.backbone, vision_backbone=recipe.model.vision_backbone))
+        backbones.load_weights(model.text_encoder, recipe.model.backbone)
     trained = add_adapters(model, section)
     say(f"Adapters of rank {section.rank}: {trained / 1e6:.2f} M parameters of the encoder are trained.")
     if started:
