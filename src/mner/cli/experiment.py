@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,12 @@ from mner.cli.console import bars, err, out, print_json
 from mner.errors import UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
+    from mner.experiments.estimates import Estimate
     from mner.experiments.material import Place
     from mner.experiments.plans import Plan, RunPlan
     from mner.experiments.reports import Report
     from mner.experiments.runner import Outcome, Slot
-    from mner.experiments.shelf import Shelf
+    from mner.experiments.shelf import Shelf, State
     from mner.experiments.tables import TableFile
 
 app = typer.Typer(
@@ -355,14 +357,25 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
             }
         )
         return
+    # The seeds and draws of a row in one line.
+    lines: dict[str, list[tuple[RunPlan, State, Estimate]]] = {}
+    for one in rows:
+        lines.setdefault(titles[one[0].key][0].rpartition(", seed")[0].partition(", draw")[0], []).append(one)
     shown_table = Table(title=plan.file.table.title, title_justify="left")
-    for column in ("run", "posts x epochs", "state", "about", "says"):
+    for column in ("runs of", "runs", "posts x epochs", "state", "about", "says"):
         shown_table.add_column(column)
-    for one, state, estimate in rows:
-        work = f"{one.posts} x {one.recipe.training.epochs}"
-        time = "" if not estimate.seconds else spoken(estimate.seconds)
-        basis = estimate.basis if estimate.seconds else ""
-        shown_table.add_row(titles[one.key][0], work, str(state), time, basis)
+    for title, of_line in lines.items():
+        states = Counter(str(state) for _, state, _ in of_line)
+        first = of_line[0][0]
+        left = [estimate for _, _, estimate in of_line if estimate.seconds]
+        shown_table.add_row(
+            title,
+            str(len(of_line)),
+            f"{first.posts} x {first.recipe.training.epochs}",
+            ", ".join(f"{count} {state}" for state, count in states.items()),
+            spoken(sum(estimate.seconds for estimate in left)) if left else "",
+            left[0].basis if left else "",
+        )
     out.print(shown_table)
     out.print(
         f"{len(plan.cells)} cells need {len(rows)} runs; about {spoken(whole)} with {jobs} at a time.",
