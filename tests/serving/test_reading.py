@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from mner import Knowledge, Post
+from mner.reading import TextReader
 from mner.serving.application import create_application
 from mner.serving.examples import drawn
-from mner.serving.reading import TextReader
 from mner.serving.settings import ServingSettings
 from tests.contract.tiny import tiny, tiny_picture
 from tests.serving.conftest import serving
@@ -24,14 +24,14 @@ def reading(**options):
 
 
 def test_which_pictures_are_read():
-    reader = TextReader(tiny("mmavk", knowledge_kinds=["alt", "ocr"]))
+    reader = TextReader(tiny("mmavk", knowledge_kinds=["alt", "ocr"]).encoder.inputs)
     assert reader.reads
     assert reader.wants(POST)
     assert not reader.wants(POST.with_fields(alt="a harbour"))
     assert not reader.wants(POST.with_fields(image=None))
     assert not reader.wants(POST.with_fields(knowledge=(Knowledge("ocr", "x"),)))
-    assert not TextReader(tiny("bert-crf")).reads
-    first = TextReader(tiny("mmavk", knowledge_kinds=["ocr", "alt"]))
+    assert not TextReader(tiny("bert-crf").encoder.inputs).reads
+    first = TextReader(tiny("mmavk", knowledge_kinds=["ocr", "alt"]).encoder.inputs)
     assert first.wants(POST.with_fields(alt="a harbour")), "the text in the picture comes first here"
 
 
@@ -62,7 +62,7 @@ def test_a_picture_that_comes_again_is_not_read_again(monkeypatch):
     pytest.importorskip("rapidocr", reason="the extra 'knowledge' is not installed")
     from PIL import Image
 
-    reader = TextReader(reading())
+    reader = TextReader(reading().encoder.inputs)
     asked = []
     answer = reader._provider.answer
     monkeypatch.setattr(reader._provider, "answer", lambda questions: asked.append(1) or answer(questions))

@@ -27,6 +27,8 @@ INK_LIGHT, INK_DARK = "#1b1b1f", "#f4f4f6"
 # The look of an entity, from nothing to all of it.
 _HEAT = (255, 96, 0)
 _STRONGEST = 0.72
+# Under a box one still wants to read.
+_BOX_STRONGEST = 0.45
 _SHOWN_SIDE = 720
 _COLOURS = len(LIGHT_COLOURS)
 
@@ -200,7 +202,7 @@ def _box(region: Region, strength: float) -> str:
     width, height = 100 * (region.right - region.left), 100 * (region.bottom - region.top)
     return (
         f'<span class="box" style="left:{left:.2f}%;top:{top:.2f}%;width:{width:.2f}%;height:{height:.2f}%;'
-        f'--strength:{strength * _STRONGEST:.2f}"></span>'
+        f'--strength:{strength * _BOX_STRONGEST:.2f}"></span>'
     )
 
 

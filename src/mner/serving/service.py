@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mner.posts import Entity, Knowledge, Post
+from mner.reading import TextReader
 from mner.recognizer import Recognizer
 from mner.serving import pictures
 from mner.serving.batching import Batcher, QueueClosedError, QueueFullError
 from mner.serving.explaining import Explanation, explain
 from mner.serving.logs import log
 from mner.serving.metrics import Metrics
-from mner.serving.reading import TextReader
 from mner.serving.refusals import Refusal, busy, leaving, too_large, too_late, unreadable
 from mner.serving.settings import ServingSettings
 
@@ -64,7 +64,7 @@ class RecognitionService:
         self.settings = settings
         self.limits = settings.limits
         self.metrics = Metrics()
-        self.reader = TextReader(recognizer) if settings.read_pictures else None
+        self.reader = TextReader(recognizer.encoder.inputs) if settings.read_pictures else None
         self.batcher: Batcher[Post, list[Entity]] = Batcher(
             recognizer.predict,
             most=settings.batch_posts,
