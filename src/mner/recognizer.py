@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from mner.packing import Base, load_packed
 from mner.posts import Entity, Post
 from mner.pretrained import BUNDLED, DEFAULT, quiet_loading
 from mner.progress import Reporter, silent
+from mner.reading import TextReader
 
 FORMAT = 1
 SETTINGS_FILE = "recognizer.json"
@@ -89,6 +91,11 @@ class Recognizer:
         """How many posts had no picture, and why; None where all had one or the model sees none."""
         return self.encoder.pictures.summary() if self.encoder.pictures is not None else None
 
+    @functools.cached_property
+    def text_reader(self) -> TextReader:
+        """Reads what stands in pictures, for posts about whose pictures nothing else is known."""
+        return TextReader(self.encoder.inputs)
+
     @overload
     def __call__(  # type: ignore[overload-overlap]
         self, text: str | Post, *, image: Any = None, alt: str | None = None
@@ -106,6 +113,9 @@ class Recognizer:
     ) -> list[Entity] | list[list[Entity]]:
         """Recognise the entities of one post, or of several.
 
+        A picture that is given here is read, where the model reads what stands in pictures, nothing else is
+        said about this one, and the extra ``knowledge`` is installed. `predict` takes posts as they are.
+
         Args:
             text: A text or a `Post`, or a list of those.
             image: The post's picture: a local path or its bytes. For one text alone.
@@ -115,7 +125,8 @@ class Recognizer:
             The entities by ascending start; a list of such lists for several posts.
         """
         if isinstance(text, str | Post):
-            return self.predict([_as_post(text, image, alt)])[0]
+            post = _as_post(text, image, alt)
+            return self.predict([post if image is None else self.text_reader.add(post)])[0]
         if image is not None or alt is not None:
             raise UsageError(
                 "A picture was given with several posts.",

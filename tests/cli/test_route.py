@@ -94,7 +94,6 @@ def test_predict_many_keeps_order_and_names_bad_lines(trained, tmp_path, capsys)
     ("arguments", "status", "message"),
     [
         (["predict"], 2, "nothing to recognise"),
-        (["predict", "x"], 2, "--model"),
         (["predict", "x", "--input", "-"], 2, "both given"),
         (["predict", "x", "--model", "nowhere"], 1, "no run folder"),
         (["train", "nowhere.toml"], 2, "no recipe"),

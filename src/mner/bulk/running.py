@@ -69,6 +69,7 @@ def predict_file(
     target: Path | BinaryIO,
     *,
     knowledge: KnowledgeStore | Path | None = None,
+    read_pictures: bool = False,
     input_format: str | None = None,
     written_as: str | None = None,
     rejects: Path | None = None,
@@ -91,6 +92,7 @@ def predict_file(
         source: A file of posts, or an open stream of bytes.
         target: The file of predictions, or an open stream of bytes, which cannot be resumed.
         knowledge: A store with what is known about the posts.
+        read_pictures: Read what stands in pictures of which nothing else is known, where the model wants it.
         input_format: One of `INPUT_FORMATS`; by default what the input looks like.
         written_as: One of `OUTPUT_FORMATS`; by default what the target's name says.
         rejects: The file that lists what was refused; ``TARGET.rejects.jsonl`` by default. A stream has one
@@ -121,6 +123,7 @@ def predict_file(
             "output format": chosen.name,
             "model": fingerprint(recognizer),
             "knowledge": str(knowledge.path if isinstance(knowledge, KnowledgeStore) else knowledge),
+            "pictures": "read" if read_pictures else "not read",
             "batch size": batch_size,
             "window": window,
             "longest text": most_characters,
@@ -136,7 +139,7 @@ def predict_file(
             if journal.position is not None:
                 reader.skip(journal.position)
                 report.resumed_after = journal.position.line
-            work = Work(recognizer, chosen, knowledge, batch_size, seen)
+            work = Work(recognizer, chosen, knowledge, batch_size, seen, read_pictures)
             with progress("recognising", None) as advance:
                 for piece in pieces(reader, window):
                     output, rejected = work.do(piece, report)
@@ -179,6 +182,7 @@ class Work:
         knowledge: A store with what is known about the posts.
         batch_size: Most posts computed at once.
         seen: Told of every post and its entities.
+        read_pictures: Read what stands in pictures of which nothing else is known.
     """
 
     def __init__(
@@ -188,8 +192,10 @@ class Work:
         knowledge: KnowledgeStore | Path | None,
         batch_size: int,
         seen: Seen | None = None,
+        read_pictures: bool = False,
     ) -> None:
         self.recognizer = recognizer
+        self.read_pictures = read_pictures
         self.written_as = written_as
         self.knowledge = knowledge
         self.batch_size = batch_size
@@ -204,6 +210,8 @@ class Work:
         posts = [item.post for item in piece if item.post is not None]
         if self.knowledge is not None:
             posts = list(self.recognizer.knowledge.supply(posts, self.knowledge))
+        if self.read_pictures:
+            posts = list(map(self.recognizer.text_reader.add, posts))
         pictures = self.recognizer.encoder.pictures
         if pictures is not None:
             # What was kept of earlier pieces would change how pictures meet in the tower, and with it the
@@ -269,7 +277,8 @@ def fingerprint(recognizer: Recognizer) -> str:
     """What tells a recogniser from every other: its kind, settings and weights, and the program's version."""
     model: Any = recognizer.model
     digest = hashlib.sha256(f"{__version__}\0{recognizer.name}\0{model.config.to_json_string()}\0".encode())
-    digest.update(repr((recognizer.encoder.settings, recognizer.knowledge)).encode())
+    settings = (recognizer.encoder.settings, recognizer.knowledge, recognizer.temperature)
+    digest.update(repr(settings).encode())
     for name, tensor in model.state_dict().items():
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))

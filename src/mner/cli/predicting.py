@@ -29,12 +29,21 @@ def predict(
     text: Annotated[str | None, typer.Argument(help="The text of one post.")] = None,
     image: Annotated[Path | None, typer.Option(help="Its picture, a local file.")] = None,
     alt: Annotated[str | None, typer.Option(help="The picture's alternative text.")] = None,
-    model: Annotated[Path | None, typer.Option(help="A run folder.")] = None,
+    model: Annotated[
+        Path, typer.Option(help="A run folder; 'default' is the recogniser that comes with mner.")
+    ] = Path("default"),
     source: Annotated[
         str | None,
         typer.Option("--input", help="Posts: .jsonl, .csv, .tsv, .parquet, a text a line, or '-' (stdin)."),
     ] = None,
     knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
+    read_pictures: Annotated[
+        bool,
+        typer.Option(
+            "--read-pictures/--no-read-pictures",
+            help="Read what stands in pictures of which nothing else is known, for models that want it.",
+        ),
+    ] = True,
     output: Annotated[
         str, typer.Option(help="Where entities go: .jsonl, .csv, .parquet, .conll, or '-' (stdout).")
     ] = "-",
@@ -66,12 +75,6 @@ def predict(
             "There is nothing to recognise." if text is None else "A text and --input were both given.",
             expected="either a text or --input FILE",
         )
-    if model is None:
-        raise UsageError(
-            "No recogniser was named.",
-            expected="--model with a run folder",
-            hint="`make demo` trains one in a few minutes, `mner train RECIPE.toml` any other.",
-        )
     from mner.bulk import predict_file, prediction_record
     from mner.recognizer import Recognizer
 
@@ -79,6 +82,10 @@ def predict(
     if text is not None:
         given = [Post.from_text(text, image=image, alt=alt)]
         (post,) = given if knowledge is None else recognizer.knowledge.supply(given, knowledge)
+        if read_pictures and post.image is not None:
+            post = recognizer.text_reader.add(post)
+            if recognizer.text_reader.problem is not None and not post.alt:
+                _say_unread(recognizer.text_reader.problem)
         entities = recognizer(post)
         if html is not None:
             _write_page(html, [(post, entities)])
@@ -101,6 +108,7 @@ def predict(
         sys.stdin.buffer if source == "-" else Path(source),
         sys.stdout.buffer if output == "-" else Path(output),
         knowledge=knowledge,
+        read_pictures=read_pictures,
         input_format=input_format,
         written_as=output_format,
         rejects=rejects,
@@ -111,11 +119,17 @@ def predict(
         seen=keep,
         progress=bars,
     )
+    if read_pictures and recognizer.text_reader.problem is not None:
+        _say_unread(recognizer.text_reader.problem)
     if html is not None:
         _write_page(html, page)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     say_report(report, source)
+
+
+def _say_unread(problem: str) -> None:
+    err.print(f"What stands in pictures was not read. {problem}", markup=False, soft_wrap=True)
 
 
 def say_report(report: BulkReport, source: str) -> None:

@@ -245,6 +245,11 @@ class Mmavk(MnerModel):
 
     def fuse(self, words: Tensor, batch: Batch, weight: Tensor, exposed: dict[str, Tensor] | None) -> Tensor:
         """The words with the knowledge fused into each of them (B, W, d)."""
+        if exposed is None and not torch.is_grad_enabled() and not (weight > 0).any():
+            # h_aux is 0 in eq. 9: its half of W need not be multiplied with it.
+            own = self.fusion.weight[:, : words.shape[-1]]
+            fused = nn.functional.linear(words, own, self.fusion.bias)
+            return fused if self.config.literal else self.dropout(nn.functional.gelu(fused))
         block = batch.knowledge[KNOWLEDGE]
         # Eq. 6-7; what weighs nothing need not be read.
         states = encode_texts(self.text_encoder, block.input_ids, block.attention_mask, weight > 0)
