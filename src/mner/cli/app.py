@@ -108,4 +108,5 @@ def _add_commands() -> None:
     import mner.cli.plot
     import mner.cli.predicting
     import mner.cli.probe
+    import mner.cli.serving
     import mner.cli.training  # noqa: F401
