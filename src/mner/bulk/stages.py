@@ -154,12 +154,8 @@ class ModelParcel:
         folder = Path(model)
         files = {}
         if folder.is_dir():
-            wanted = {"model.safetensors", "recognizer.json", "config.json", "vocabulary.json"}
-            files = {
-                path.name: path.read_bytes()
-                for path in folder.iterdir()
-                if path.is_file() and (path.name in wanted or path.suffix in (".json", ".txt", ".model"))
-            }
+            kept = (".safetensors", ".json", ".txt", ".model")
+            files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.suffix in kept}
         digest = f"{fingerprint(recognizer)} {dtype}"
         reads = recognizer.model.reads_pictures
         return cls(str(model), files, device, dtype, digest, recognizer.knowledge, reads)

@@ -40,6 +40,8 @@ class BidirectionalLSTM(nn.Module):
         Returns:
             States (B, n, width), zero at padding, and the last states of both directions (B, width).
         """
+        if torch.onnx.is_in_onnx_export():
+            return self._as_graph(inputs, mask)
         # An empty sequence is read as one step of padding and masked away after.
         lengths = mask.sum(1).clamp(min=1).cpu()
         packed = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
@@ -48,6 +50,39 @@ class BidirectionalLSTM(nn.Module):
         present = mask.any(1, keepdim=True).to(states.dtype)
         both = torch.cat((last[-2], last[-1]), dim=-1) * present
         return states * mask.unsqueeze(-1).to(states.dtype), both
+
+    def _as_graph(self, inputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The same as ONNX says it, whose LSTM takes the lengths of sequences."""
+        from torch.onnx import ops
+
+        lstm = self.lstm
+        lengths = mask.sum(1).clamp(min=1).to(torch.int32)
+        words, posts, width = inputs.shape[1], inputs.shape[0], lstm.hidden_size
+        states = inputs.transpose(0, 1)
+        for layer in range(lstm.num_layers):
+            names = [f"l{layer}", f"l{layer}_reverse"]
+            into, within, from_input, from_state = (
+                [_gates_as_in_onnx(getattr(lstm, f"{part}_{name}"), width) for name in names]
+                for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            biases = [torch.cat(both) for both in zip(from_input, from_state, strict=True)]
+            output, last, _ = ops.symbolic_multi_out(
+                "LSTM",
+                [states, torch.stack(into), torch.stack(within), torch.stack(biases), lengths],
+                {"direction": "bidirectional", "hidden_size": width},
+                dtypes=[inputs.dtype] * 3,
+                shapes=[(words, 2, posts, width), (2, posts, width), (2, posts, width)],
+            )
+            states = output.transpose(1, 2).reshape(words, posts, 2 * width)
+        present = mask.any(1, keepdim=True).to(inputs.dtype)
+        both = torch.cat((last[0], last[1]), dim=-1) * present
+        return states.transpose(0, 1) * mask.unsqueeze(-1).to(inputs.dtype), both
+
+
+def _gates_as_in_onnx(weight: Tensor, width: int) -> Tensor:
+    # torch writes the gates as input, forget, cell, output; ONNX as input, output, forget, cell.
+    entry, forget, cell, output = weight.split(width)
+    return torch.cat((entry, output, forget, cell))
 
 
 class CharacterLSTM(nn.Module):

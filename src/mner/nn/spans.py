@@ -83,6 +83,8 @@ class SpanClassifier(nn.Module):
         of_first, of_last = self.first_and_last.weight.chunk(2, dim=1)
         first = F.linear(states, of_first, self.first_and_last.bias)
         last = F.linear(states, of_last)
+        if torch.onnx.is_in_onnx_export():
+            return self._unrolled(first, last, mask)
         by_length = []
         # Length by length: no span that leaves the row is computed, and what is computed fits the cache.
         for further in range(min(self.max_length, words)):
@@ -93,6 +95,17 @@ class SpanClassifier(nn.Module):
             return states.new_zeros(len(states), 0, self.max_length, self.output.out_features)
         scores = torch.stack(by_length, dim=2)
         scores = F.pad(scores, (0, 0, 0, self.max_length - len(by_length)))
+        return scores.masked_fill(~span_mask(mask, self.max_length).unsqueeze(3), 0)
+
+    def _unrolled(self, first: Tensor, last: Tensor, mask: Tensor) -> Tensor:
+        # In a graph the number of words is open: every length is computed, also of spans that leave the row.
+        words = first.shape[1]
+        last = F.pad(last, (0, 0, 0, self.max_length))
+        by_length = [
+            self.output(self.activation(first + last[:, further : further + words]))
+            for further in range(self.max_length)
+        ]
+        scores = torch.stack(by_length, dim=2)
         return scores.masked_fill(~span_mask(mask, self.max_length).unsqueeze(3), 0)
 
 

@@ -22,6 +22,8 @@ def encode_texts(encoder: nn.Module, input_ids: Tensor, mask: Tensor, wanted: Te
         (B, k, d), zero at padding and for rows that are not there or not wanted.
     """
     rows = mask.any(1) if wanted is None else mask.any(1) & wanted
+    if torch.onnx.is_in_onnx_export():
+        return _encode_all(encoder, input_ids, mask, rows)
     chosen = rows.nonzero().squeeze(1)
     width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
     if not len(chosen):
@@ -33,3 +35,12 @@ def encode_texts(encoder: nn.Module, input_ids: Tensor, mask: Tensor, wanted: Te
     encoded = states.new_zeros(*input_ids.shape, states.shape[-1])
     encoded[chosen, :longest] = states * kept.unsqueeze(-1).to(states.dtype)
     return encoded
+
+
+def _encode_all(encoder: nn.Module, input_ids: Tensor, mask: Tensor, rows: Tensor) -> Tensor:
+    # A graph cannot leave rows out. One that is not there reads its first padding, lest nothing at all is
+    # attended to, and comes to nothing.
+    first = torch.arange(mask.shape[1], device=mask.device) == 0
+    kept = mask | (~rows.unsqueeze(1) & first)
+    states: Tensor = encoder(input_ids=input_ids, attention_mask=kept).last_hidden_state
+    return states * (mask & rows.unsqueeze(1)).unsqueeze(-1).to(states.dtype)
