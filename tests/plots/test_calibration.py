@@ -1,0 +1,42 @@
+"""The diagram's bars and its error against numpy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mner.evaluation.calibration import calibration
+from mner.plots.calibration import reliability_figure
+
+
+def test_bars_counts_and_error():
+    random = np.random.default_rng(3)
+    scores = random.uniform(0.2, 1, 400)
+    right = random.uniform(size=400) < scores**2
+    figure = reliability_figure(calibration(scores.tolist(), right.tolist(), bins=5), "title")
+    axes, below = figure.axes
+    shares, gaps = axes.containers
+    error = 0.0
+    bars = {round(patch.get_x(), 6): patch for patch in shares.patches}
+    counts = {round(patch.get_x(), 6): patch.get_height() for patch in below.containers[0].patches}
+    gap_of = {round(patch.get_x(), 6): patch for patch in gaps.patches}
+    for lower in (0.0, 0.2, 0.4, 0.6, 0.8):
+        inside = (scores > lower) & (scores <= lower + 0.2)
+        if not inside.any():
+            assert lower not in bars
+            continue
+        share, meant = 100 * right[inside].mean(), 100 * scores[inside].mean()
+        error += inside.mean() * abs(share - meant)
+        assert bars[lower].get_height() == pytest.approx(share)
+        assert gap_of[lower].get_y() + gap_of[lower].get_height() == pytest.approx(meant)
+        assert counts[lower] == inside.sum()
+    assert f"calibration error {error:.2f} %" in axes.get_title()
+    assert "400 entities" in axes.get_title()
+    assert below.get_xlabel() == "confidence"
+    assert axes.get_ylim() == (0, 100)
+
+
+def test_nothing_predicted_is_an_empty_diagram():
+    figure = reliability_figure(calibration([], []))
+    assert not figure.axes[0].containers[0].patches
+    assert "0 entities" in figure.axes[0].get_title()
