@@ -278,6 +278,7 @@ def test_on_a_phone_nothing_sticks_out(browser, page_address):
         page.get_by_role("button", name="A poster").tap()
         page.locator("#result figure").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.wait_for_function("window.scrollY > 100")
         boxes = [
             page.locator(f"#result {part}").first.bounding_box() for part in (".post", "table", "figure")
         ]

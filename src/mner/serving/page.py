@@ -173,6 +173,8 @@ class _Page:
                 told = gradio.HTML("", js_on_load=None, elem_id="told")
                 download = gradio.DownloadButton("Download", visible=False, elem_id="download")
             asked: dict[str, Any] = {"fn": self.one, "inputs": [text, image, alt], "outputs": shown, **raw}
+            # On a phone the names are far below the button.
+            asked["scroll_to_output"] = True
             start.click(**asked)
             text.submit(**asked)
             clear.click(lambda: ("", None, "", self._nothing_yet()), outputs=[text, image, alt, shown], **raw)
