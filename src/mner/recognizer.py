@@ -268,6 +268,20 @@ class Recognizer:
             },
         )
 
+    def push_to_hub(self, name: str, **options: Any) -> str:
+        """Send it with a model card to a hub; see `mner.publishing.push_to_hub`.
+
+        Args:
+            name: Its name there, as ``owner/name``.
+            options: What that function takes besides.
+
+        Returns:
+            The address of what was sent.
+        """
+        from mner.publishing import push_to_hub
+
+        return push_to_hub(self, name, **options)
+
     @classmethod
     def from_pretrained(
         cls, folder: str | Path, *, device: str = "auto", dtype: str = "float32"

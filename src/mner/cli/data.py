@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Look data sets over, and turn their formats into one another.")
 root.add_typer(app, name="data")
 
-_TARGETS = ("bio", "iob1", "bioes", "jsonl")
+_TARGETS = ("bio", "iob1", "bioes", "jsonl", "label-studio", "doccano")
 _COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
@@ -97,7 +97,8 @@ def convert(
     source: Annotated[Path, typer.Argument(help="A data folder, or one file.")],
     target: Annotated[Path, typer.Argument(help="The folder or file to write.")],
     to: Annotated[
-        str | None, typer.Option(help="bio, iob1, bioes or jsonl; by default what the target's name says.")
+        str | None,
+        typer.Option(help="bio, iob1, bioes, jsonl, label-studio or doccano [by the target's name]."),
     ] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="Format of the source.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Scheme of the source's tags.")] = None,

@@ -22,6 +22,12 @@ def export(
         ),
     ] = None,
     onnx: Annotated[Path | None, typer.Option(help="ONNX file to write, which predicts alone.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write a model card into the run folder.")] = False,
+    hub: Annotated[str | None, typer.Option(help="Name on the hub, as owner/name, to send it to.")] = None,
+    license: Annotated[
+        str | None, typer.Option(help="For card and hub: the licence it is given under.")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="On the hub for everybody to see.")] = False,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Its weights in half the room.")] = False,
     int8: Annotated[bool, typer.Option("--int8", help="Its matrix products in eight bits.")] = False,
     data: Annotated[
@@ -34,8 +40,13 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
     """Write a run in another form."""
-    if (adapter is None) == (onnx is None):
-        raise UsageError("What to export is not said.", expected="--adapter FOLDER or --onnx FILE")
+    if [adapter is not None, onnx is not None, card, hub is not None].count(True) != 1:
+        raise UsageError(
+            "What to export is not said.", expected="one of --adapter FOLDER, --onnx FILE, --card, --hub NAME"
+        )
+    if card or hub is not None:
+        _publish(run, hub, license, public, as_json)
+        return
     if adapter is not None:
         from mner.exporting import export_adapter
 
@@ -75,6 +86,21 @@ def export(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _publish(run: Path, hub: str | None, license: str | None, public: bool, as_json: bool) -> None:
+    from mner.publishing import push_to_hub, save_card
+    from mner.recognizer import Recognizer
+
+    recognizer = Recognizer.from_pretrained(run, device="cpu")
+    if hub is None:
+        written = str(save_card(recognizer, run, name=run.resolve().name, license=license))
+    else:
+        written = push_to_hub(recognizer, hub, run=run, private=not public, license=license)
+    if as_json:
+        print_json({"written": written})
+    else:
+        out.print(written, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mner.data.annotators import annotator_named
 from mner.data.columns import format_columns
-from mner.data.dataset import Dataset
+from mner.data.dataset import Dataset, rename_labels
 from mner.data.files import BOM, refuse_existing, writing
 from mner.data.folders import read_folder, read_posts
 from mner.data.formats import CP_MNER, CROSSNER, TWITTER, ColumnFormat
@@ -133,7 +134,7 @@ def write_folder(
     Args:
         dataset: The data set.
         folder: The folder; made where it is missing.
-        to: ``jsonl``, or the name of a tag scheme for columns.
+        to: ``jsonl``, the name of a tag scheme for columns, or of an annotation tool.
         layout: The column format; the one that keeps most where None.
         convention: What stray tags mean where they must be rewritten.
         overwrite: Whether files that stand there may be replaced.
@@ -147,9 +148,10 @@ def write_folder(
         DataError: A post cannot be written so.
     """
     folder = Path(folder)
-    jsonl = to.lower() == "jsonl"
-    paths = {split: folder / f"{split}.{'jsonl' if jsonl else 'txt'}" for split in dataset.splits}
-    if layout is None and not jsonl:
+    jsonl, tool = to.lower() == "jsonl", annotator_named(to)
+    suffix = tool.suffix if tool is not None else ".jsonl" if jsonl else ".txt"
+    paths = {split: folder / f"{split}{suffix}" for split in dataset.splits}
+    if layout is None and not jsonl and tool is None:
         layout = layout_for([post for posts in dataset.splits.values() for post in posts])
     if not overwrite:
         # Before anything is written, so that no half of a folder comes about.
@@ -159,7 +161,10 @@ def write_folder(
     with progress(f"writing {folder.name}", len(paths)) as advance:
         for split, posts in dataset.splits.items():
             path = paths[split]
-            if jsonl:
+            if tool is not None:
+                count = tool.write(posts, path, overwrite=overwrite, convention=convention)
+                written[path] = Written(count)
+            elif jsonl:
                 count = write_jsonl(posts, path, overwrite=overwrite, convention=convention)
                 written[path] = Written(count)
             else:
@@ -188,8 +193,9 @@ def convert_path(
     Args:
         source: The folder or file to read.
         target: The folder or file to write.
-        to: ``jsonl``, or the name of a tag scheme for columns.
-        format: The format of the source; recognised where None.
+        to: ``jsonl``, the name of a tag scheme for columns, or of an annotation tool.
+        format: The format of the source; recognised where None. What an annotation tool has exported is
+            read where its name is given.
         scheme: The scheme of its tags; recognised where None.
         images: The folder of its pictures; looked for beside the files where None.
         label_map: New names of types by old ones.
@@ -214,7 +220,14 @@ def convert_path(
         )
     if target.is_dir():
         raise UsageError(f"{target} is a folder, and {source} a file.", hint="Name a file to write.")
-    posts = read_posts(source, format, images, scheme=scheme, label_map=label_map)
+    made_by = annotator_named(format)
+    if made_by is not None:
+        posts = rename_labels(made_by.read(source), label_map or {})
+    else:
+        posts = read_posts(source, format, images, scheme=scheme, label_map=label_map)
+    tool = annotator_named(to)
+    if tool is not None:
+        return {target: Written(tool.write(posts, target, overwrite=overwrite, convention=convention))}
     if to.lower() == "jsonl":
         return {target: Written(write_jsonl(posts, target, overwrite=overwrite, convention=convention))}
     return {target: write_columns(posts, target, scheme=to, convention=convention, overwrite=overwrite)}
