@@ -1,0 +1,95 @@
+"""`mner experiment` at the command line, in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from mner.cli.app import run
+from tests.experiments.conftest import TABLE, make_workshop
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished workshop."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_report_needs_neither_data_nor_weights_once_the_table_was_run(finished, tmp_path, capsys):
+    folder, _ = finished
+    moved = tmp_path / folder.name
+    shutil.copytree(folder, moved)
+    shutil.rmtree(moved / "small")
+    for weights in moved.rglob("*.safetensors"):
+        weights.unlink()
+    words = ["experiment", "report", str(moved / "table.toml"), "--output", str(moved / "results")]
+    assert run([*words, "--to", str(tmp_path / "report"), "--samples", "100", "--conll", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [len(group["runs"]) for group in document["groups"]] == [2, 2]
+    written = {path.suffix for path in (tmp_path / "report").iterdir() if path.is_file()}
+    assert written == {".html", ".md", ".tex", ".csv"}
+    assert len(list((tmp_path / "report").rglob("*-seed-*.txt"))) == 4
+
+
+def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path, capsys):
+    words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
+    assert run([*words, "--to", str(tmp_path / "out"), "--format", "md", "--samples", "0"]) == 0
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".md"]
+    assert "Scores on small" in capsys.readouterr().out
+    assert run([*words, "--format", "htlm"]) == 2
+    assert "Did you mean 'html'" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
+    (copied / "more.toml").write_text(TABLE.replace("[1, 2]", "[1, 2, 3]"))
+    before = sorted((copied / "results").rglob("*"))
+    words = ["experiment", "run", str(copied / "more.toml"), "--output", str(copied / "results"), "--dry-run"]
+    assert run([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    states = {one["for"][0]: one["state"] for one in document["runs"]}
+    assert states == {
+        **{f"{row}, small, seed {seed}": "done" for row in ("one", "two") for seed in (1, 2)},
+        **{f"{row}, small, seed 3": "to be run" for row in ("one", "two")},
+    }
+    assert document["seconds"] > 0
+    assert run([*words, "--row", "two"]) == 0
+    assert "3 cells need 3 runs" in capsys.readouterr().out
+    assert sorted((copied / "results").rglob("*")) == before
+
+
+def test_a_table_that_is_done_is_not_run_again(copied, capsys):
+    words = ["experiment", "run", str(copied / "table.toml"), "--output", str(copied / "results"), "--json"]
+    assert run(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["ran"]), len(document["kept"]), document["failed"]) == (0, 4, {})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--row", "thre"], "there is no row 'thre'"),
+        (["--on", "big"], "there is no data set 'big'"),
+        (["--size", "full"], "there is no size 'full'"),
+        (["--data", "smal=x"], "no data set 'smal'"),
+        (["--data", "small="], "cannot be understood"),
+        (["--data", "a", "--data", "b"], "cannot be understood"),
+        (["--jobs", "0"], "--jobs"),
+    ],
+)
+def test_wrong_use_is_refused(tmp_path, capsys, options, message):
+    folder = make_workshop(tmp_path)
+    (folder / "table.toml").write_text(TABLE)
+    assert (
+        run(["experiment", "run", str(folder / "table.toml"), "--output", str(folder / "out"), *options]) == 2
+    )
+    assert message in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+def test_data_that_are_not_there_say_how_to_name_them(workshop, capsys):
+    (workshop / "table.toml").write_text(TABLE.replace("[data.small]", '[data.small]\nfolder = "gone"'))
+    assert run(["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "out")]) == 1
+    assert "--data small=FOLDER" in capsys.readouterr().err
