@@ -122,18 +122,14 @@ def regions_figure(
         axes.set_axis_off()
         for number, (name, (left, top, right, bottom)) in enumerate(boxes.items()):
             corner = (left * width - 0.5, top * height - 0.5)
+            size = ((right - left) * width, (bottom - top) * height)
             # A white line below the coloured one, so that it is seen on any picture.
-            for style in (
-                {"edgecolor": "white", "linewidth": 4.5},
-                {"edgecolor": colour(number), "linewidth": 2.5},
-            ):
-                box = Rectangle(
-                    corner, (right - left) * width, (bottom - top) * height, facecolor="none", **style
-                )
-                if style["edgecolor"] != "white":
-                    box.set_linestyle(line(number))
-                    box.set_label(name)
-                axes.add_patch(box)
+            axes.add_patch(Rectangle(corner, *size, facecolor="none", edgecolor="white", linewidth=4.5))
+            box = Rectangle(
+                corner, *size, facecolor="none", edgecolor=colour(number), linewidth=2.5, label=name
+            )
+            box.set_linestyle(line(number))  # type: ignore[arg-type]
+            axes.add_patch(box)
             # Parts often share a corner, so that their names stand at different ones.
             at_right, at_bottom = number % 4 in (2, 3), number % 4 in (1, 2)
             axes.annotate(

@@ -48,7 +48,8 @@ DARK_PAPER = "#16181c"
 
 FORMATS = (".png", ".svg", ".pdf")
 
-_STYLE: dict[str, Any] = {
+# Any: matplotlib types its settings by a list of all their names.
+_STYLE: Any = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -109,7 +110,8 @@ def drawing(purpose: str = "Drawing a figure") -> Iterator[None]:
         raise MissingExtraError(purpose, "plots") from error
     there = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in _MORE_FAMILIES if name in there)]
-    with mpl.rc_context({**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"]}), mpl.rc_context(_STYLE):
+    defaults: Any = {**mpl.rcParamsDefault, "backend": mpl.rcParams["backend"]}
+    with mpl.rc_context(defaults), mpl.rc_context(_STYLE):
         mpl.rcParams["font.family"] = families
         yield
 

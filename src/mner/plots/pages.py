@@ -106,7 +106,8 @@ def _marked(
     classes: Mapping[str, str],
     wanted: set[tuple[int, int, str]] | None,
 ) -> str:
-    shown, hidden = [], []
+    shown: list[Entity] = []
+    hidden: list[Entity] = []
     for entity in sorted(entities, key=lambda one: (one.start, -one.end)):
         (hidden if shown and entity.start < shown[-1].end else shown).append(entity)
 

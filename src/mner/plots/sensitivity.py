@@ -64,8 +64,8 @@ def sensitivity_figure(
             )
             single = [(x, one) for x, found in points if len(found) > 1 for one in found]
             axes.scatter(
-                *zip(*single, strict=True), color=colour(number), s=8, alpha=0.35
-            ) if single else None
+                [x for x, _ in single], [one for _, one in single], color=colour(number), s=8, alpha=0.35
+            )
         if logarithmic and not named:
             axes.set_xscale("log")
         if named or len(values) <= 10:
@@ -93,7 +93,7 @@ def few_shot_figure(series: Mapping[str, Series], title: str = "", *, share: boo
         share: Whether the values are shares; numbers are shown on a logarithmic axis.
     """
     if share:
-        in_percent = {
+        in_percent: dict[str, Series] = {
             name: {round(100 * float(value), 6): found for value, found in scores.items()}
             for name, scores in series.items()
         }

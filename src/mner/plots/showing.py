@@ -119,7 +119,7 @@ def part_weights(recognizer: Recognizer, post: Post, *, layer: int | None = None
         return None
     values = _at_layer(shown["gates"], layer)
     names = _part_names("regions", len(values))
-    there = shown["blocks"] > 0
+    there = shown["blocks"].astype(bool)
     return {name: float(value) for name, value, one in zip(names, values, there, strict=True) if one}
 
 
