@@ -55,6 +55,9 @@ def laid_out(
         dimensions,
         perplexity=min(perplexity, (len(vectors) - 1) / 3),
         init="pca" if min(vectors.shape) > dimensions else "random",
+        # The usual rate (Belkina et al. 2019; the exaggeration is 12) without the library's floor of 50, with
+        # which a few hundred points fly apart in three dimensions.
+        learning_rate=len(vectors) / 48,
         random_state=seed,
     )
     points: NDArray[np.float32] = method.fit_transform(np.asarray(vectors, dtype=np.float32))
