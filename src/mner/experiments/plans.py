@@ -63,6 +63,7 @@ class RunPlan:
         prints: Hashes of the posts to train and to choose on.
         start_from: The key of the run it starts from, or None.
         targets: What it is scored on, by key.
+        chosen_on: How many posts choose the checkpoint, after each epoch.
     """
 
     key: str
@@ -76,6 +77,7 @@ class RunPlan:
     prints: dict[str, str]
     start_from: str | None
     targets: dict[str, Target] = field(default_factory=dict)
+    chosen_on: int = 0
 
     @property
     def folder_name(self) -> str:
@@ -93,6 +95,7 @@ class RunPlan:
             "whose": self.whose,
             "kinds": self.kinds,
             "posts": self.posts,
+            "chosen_on": self.chosen_on,
             "prints": self.prints,
             "start_from": self.start_from,
             "targets": [asdict(target) for target in self.targets.values()],
@@ -313,10 +316,8 @@ class Planner:
         recipe = check_recipe(tables)
         chosen = self._sampled(material, sample, sampling_seed, entry.convention)
         train = self._prints(material, "train", kinds)
-        prints = {
-            "train": digest([train[index] for index in chosen]),
-            "valid": digest(self._prints(material, "valid", kinds)),
-        }
+        valid = self._prints(material, "valid", kinds)
+        prints = {"train": digest([train[index] for index in chosen]), "valid": digest(valid)}
         identity = {
             "recipe": _computed(recipe, reads_knowledge=kinds is not None),
             "prints": prints,
@@ -336,6 +337,7 @@ class Planner:
                 len(chosen),
                 prints,
                 start_from,
+                chosen_on=len(valid),
             )
         return self.plan.runs[key]
 
