@@ -18,7 +18,13 @@ from mner.serving.settings import Limits, ServingSettings
 from tests.contract.tiny import tiny
 
 LIMITS = Limits(
-    body_bytes=300_000, pixels=260_000, request_pixels=600_000, posts=8, characters=4_000, seconds=20.0
+    body_bytes=300_000,
+    pixels=260_000,
+    request_pixels=600_000,
+    posts=8,
+    post_characters=4_000,
+    characters=5_000,
+    seconds=20.0,
 )
 
 

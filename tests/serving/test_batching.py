@@ -103,6 +103,24 @@ def test_a_large_request_does_not_hold_up_a_small_one():
     assert len(batches[1]) == 4
 
 
+def test_heavy_items_are_computed_apart():
+    async def run():
+        gate = Gate()
+        batcher = Batcher(gate, most=8, weigh=lambda item: item, heaviest=10, wait=0.0)
+        batcher.start()
+        first = asyncio.create_task(batcher.submit([1]))
+        await until(gate.began.is_set)
+        others = asyncio.create_task(batcher.submit([4, 6, 1, 50, 9, 2]))
+        await until(lambda: batcher.held == 7)
+        gate.open.set()
+        assert await others == square([4, 6, 1, 50, 9, 2])
+        await first
+        await batcher.close()
+        return gate.batches
+
+    assert asyncio.run(run()) == [[1], [4, 6], [1], [50], [9], [2]]
+
+
 def test_a_lone_caller_does_not_wait_for_others():
     async def run():
         batcher = Batcher(square, most=32, wait=5.0)

@@ -94,7 +94,9 @@ def test_the_key_is_not_shown():
     assert KEY not in repr(ServingSettings(api_key=KEY))
 
 
-@pytest.mark.parametrize("options", [{"batch_posts": 0}, {"batch_wait": -1.0}, {"api_key": "  "}])
+@pytest.mark.parametrize(
+    "options", [{"batch_posts": 0}, {"batch_characters": 0}, {"batch_wait": -1.0}, {"api_key": "  "}]
+)
 def test_settings_that_make_no_sense_are_refused(options):
     with pytest.raises(UsageError):
         ServingSettings(**options)

@@ -226,8 +226,13 @@ def test_text_may_hold_anything_that_is_text(client):
 def test_too_many_posts(client):
     posts = {"posts": [{"text": "a"}] * (LIMITS.posts + 1)}
     assert str(LIMITS.posts) in is_refusal(client.post("/v1/recognize/batch", json=posts), 413)["message"]
-    texts = {"posts": [{"text": "a" * 1500}] * 3}
-    assert "characters" in is_refusal(client.post("/v1/recognize/batch", json=texts), 413)["message"]
+    texts = {"posts": [{"text": "a" * 1700}] * 3}
+    assert (
+        "5000 are accepted in a request"
+        in is_refusal(client.post("/v1/recognize/batch", json=texts), 413)["message"]
+    )
+    long = {"posts": [{"text": "a"}, {"text": "a" * 4001}]}
+    assert "posts.1.text" in is_refusal(client.post("/v1/recognize/batch", json=long), 413)["message"]
 
 
 @pytest.mark.parametrize(
@@ -327,7 +332,7 @@ def test_the_document_says_what_offsets_count_and_where_the_limits_are(client):
     assert "Unicode code points" in offsets
     assert "UTF-16" in offsets
     schemas = document["components"]["schemas"]
-    assert schemas["PostIn"]["properties"]["text"]["maxLength"] == LIMITS.characters
+    assert schemas["PostIn"]["properties"]["text"]["maxLength"] == LIMITS.post_characters
     assert schemas["PostsIn"]["properties"]["posts"]["maxItems"] == LIMITS.posts
     statuses = document["paths"]["/v1/recognize"]["post"]["responses"]
     assert {"200", "413", "415", "422", "503", "504"} <= set(statuses)

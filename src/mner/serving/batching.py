@@ -57,6 +57,8 @@ class Batcher(Generic[Item, Result]):
     Args:
         compute: Results of a batch, one an item, in order; called on the worker thread alone.
         most: Most items of a batch.
+        weigh: How much of `heaviest` an item takes up.
+        heaviest: Most that a batch weighs, unless a single item weighs more.
         wait: Seconds that a batch waits for as many items as the last one had.
         room: Most items that wait or are computed.
         observe: Told of each batch: how many items, and how many seconds it took.
@@ -67,12 +69,16 @@ class Batcher(Generic[Item, Result]):
         compute: Callable[[Sequence[Item]], Sequence[Result]],
         *,
         most: int = 32,
+        weigh: Callable[[Item], int] = lambda _: 1,
+        heaviest: int = 2**31,
         wait: float = 0.005,
         room: int = 1024,
         observe: Callable[[int, float], None] | None = None,
     ) -> None:
         self._compute = compute
         self.most = most
+        self._weigh = weigh
+        self.heaviest = heaviest
         self.wait = wait
         self.room = room
         self._observe = observe
@@ -185,10 +191,16 @@ class Batcher(Generic[Item, Result]):
 
     def _take(self) -> list[tuple[_Request[Item, Result], int]]:
         batch: list[tuple[_Request[Item, Result], int]] = []
+        weight = 0
         while self._requests and len(batch) < self.most:
             request = self._requests.popleft()
             if not request.waiting:
                 continue
+            weight += self._weigh(request.items[request.next])
+            if batch and weight > self.heaviest:
+                # It is the first of the next batch.
+                self._requests.appendleft(request)
+                break
             batch.append((request, request.next))
             request.next += 1
             self._waiting -= 1

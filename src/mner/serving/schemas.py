@@ -130,9 +130,9 @@ class VersionOut(BaseModel):
 def with_limits(document: dict[str, Any], limits: Limits) -> dict[str, Any]:
     """An OpenAPI document whose schemas name this server's limits."""
     schemas = document["components"]["schemas"]
-    schemas["PostIn"]["properties"]["text"]["maxLength"] = limits.characters
+    schemas["PostIn"]["properties"]["text"]["maxLength"] = limits.post_characters
     schemas["PostsIn"]["properties"]["posts"]["maxItems"] = limits.posts
     for name, schema in schemas.items():
         if name.startswith("Body_"):
-            schema["properties"]["text"]["maxLength"] = limits.characters
+            schema["properties"]["text"]["maxLength"] = limits.post_characters
     return document

@@ -68,6 +68,8 @@ class RecognitionService:
         self.batcher: Batcher[Post, list[Entity]] = Batcher(
             recognizer.predict,
             most=settings.batch_posts,
+            weigh=lambda post: len(post.text),
+            heaviest=settings.batch_characters,
             wait=settings.batch_wait,
             room=self.limits.queue_posts,
             observe=self.metrics.batch,
@@ -167,9 +169,15 @@ class RecognitionService:
             raise too_large(
                 f"The texts have {characters} characters, and at most {self.limits.characters} are accepted "
                 "in a request.",
-                "Send them in several requests, and one long text in parts.",
+                "Send them in several requests.",
             )
         for draft in drafts:
+            if len(draft.text) > self.limits.post_characters:
+                raise too_large(
+                    f"{draft.where}text: it has {len(draft.text)} characters, and at most "
+                    f"{self.limits.post_characters} are accepted in a post.",
+                    "Send it in parts.",
+                )
             for field, text in (("text", draft.text), ("alt", draft.alt), ("id", draft.id)):
                 _check_text(text, draft.where + field)
 

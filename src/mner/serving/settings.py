@@ -17,7 +17,8 @@ class Limits:
         pixels: Pixels of a picture.
         request_pixels: Pixels of all pictures of a request together.
         posts: Posts of a request.
-        characters: Characters of all texts of a request together.
+        post_characters: Characters of a post.
+        characters: Characters of all posts of a request together.
         queue_posts: Posts that wait or are computed, of all requests together.
         seconds: Time for receiving a request's body, and again for answering it.
     """
@@ -27,6 +28,7 @@ class Limits:
     pixels: int = 20_000_000
     request_pixels: int = 100_000_000
     posts: int = 256
+    post_characters: int = 5_000
     characters: int = 50_000
     queue_posts: int = 1024
     seconds: float = 30.0
@@ -44,6 +46,7 @@ class ServingSettings:
     Args:
         limits: The most that is accepted.
         batch_posts: Most posts computed at once.
+        batch_characters: Most characters computed at once, unless a single post has more.
         batch_wait: Seconds that a batch waits for as many posts as the last one had.
         api_key: What requests have to show; everybody is served where None.
         page: Whether the page is served besides.
@@ -52,14 +55,17 @@ class ServingSettings:
 
     limits: Limits = field(default_factory=Limits)
     batch_posts: int = 32
+    batch_characters: int = 8_000
     batch_wait: float = 0.005
     api_key: str | None = field(default=None, repr=False)
     page: bool = True
     read_pictures: bool = True
 
     def __post_init__(self) -> None:
-        if self.batch_posts < 1:
-            raise UsageError("A batch needs at least one post.", got=str(self.batch_posts))
+        if min(self.batch_posts, self.batch_characters) < 1:
+            raise UsageError(
+                "A batch needs at least one post.", got=str(min(self.batch_posts, self.batch_characters))
+            )
         if self.batch_wait < 0:
             raise UsageError("A batch cannot wait less than no time.", got=str(self.batch_wait))
         if self.api_key is not None and not self.api_key.strip():
