@@ -139,3 +139,6 @@ def test_the_command_says_what_eight_bits_cost(tmp_path, capsys):
     assert document["bytes"] == (tmp_path / "m.onnx").stat().st_size
     assert set(document["cost"]) == {"posts", "before", "after", "other"}
     assert run(["export", str(tmp_path / "run")]) == 2
+    capsys.readouterr()
+    assert run(["predict", "Ada reads", "--model", str(tmp_path / "m.onnx"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == "Ada reads"

@@ -213,8 +213,11 @@ def _rows(
     items = [{"part": pickle.dumps(part)} for part in parts]
     rows: Any = ray.data.from_items(items, override_num_blocks=min(len(items), 4096))
     rows = rows.flat_map(read_part, num_cpus=reading_cpus)
-    if knowledge is not None:
-        rows = _through(rows, KnowledgeWorker, (knowledge, parcel.knowledge), knowledge_stage)
+    if knowledge is not None and (
+        knowledge.store is not None or knowledge.providers or (knowledge.read_pictures and parcel.reads_text)
+    ):
+        arguments = (knowledge, parcel.knowledge, parcel.inputs)
+        rows = _through(rows, KnowledgeWorker, arguments, knowledge_stage)
     rows = _through(rows, PredictionWorker, (parcel,), prediction_stage)
     yield from rows.iter_rows()
 

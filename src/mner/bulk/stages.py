@@ -29,10 +29,12 @@ class KnowledgeWork:
         store: A store that all machines see; it is only read.
         providers: Providers that are asked on the workers, by name, with their options; they must not send
             posts elsewhere.
+        read_pictures: Read what stands in pictures of which nothing else is known, where the model wants it.
     """
 
     store: Path | None = None
     providers: Sequence[tuple[str, Mapping[str, Any]]] = field(default_factory=tuple)
+    read_pictures: bool = False
 
 
 def read_part(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -61,13 +63,19 @@ class KnowledgeWorker:
     Args:
         work: Where it comes from.
         settings: Which of it the recogniser wants.
+        inputs: What the model reads.
     """
 
-    def __init__(self, work: KnowledgeWork, settings: KnowledgeSettings) -> None:
+    def __init__(self, work: KnowledgeWork, settings: KnowledgeSettings, inputs: Any) -> None:
         from mner.knowledge.registry import provider_named
 
         self.work = work
         self.settings = settings
+        self.reader: Any = None
+        if work.read_pictures:
+            from mner.reading import TextReader
+
+            self.reader = TextReader(inputs)
         self.providers = [provider_named(name, **options) for name, options in work.providers]
 
     def __call__(self, batch: Any) -> Any:
@@ -93,7 +101,7 @@ class KnowledgeWorker:
                 for provider in self.providers:
                     make_knowledge(posts, provider, store)
                 posts = list(self.settings.supply(posts, store))
-        return posts
+        return posts if self.reader is None else list(map(self.reader.add, posts))
 
 
 class PredictionWorker:
@@ -134,6 +142,8 @@ class ModelParcel:
         digest: What tells it from every other.
         knowledge: Which knowledge it was trained with.
         reads_pictures: Whether a missing picture is worth a note.
+        reads_text: Whether it would use the text in a picture, and that can be read.
+        inputs: What the model reads.
     """
 
     name: str
@@ -143,6 +153,8 @@ class ModelParcel:
     digest: str
     knowledge: KnowledgeSettings
     reads_pictures: bool
+    reads_text: bool
+    inputs: Any
 
     @classmethod
     def of(cls, model: Path | str, device: str, dtype: str) -> ModelParcel:
@@ -157,8 +169,17 @@ class ModelParcel:
             kept = (".safetensors", ".json", ".txt", ".model")
             files = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.suffix in kept}
         digest = f"{fingerprint(recognizer)} {dtype}"
-        reads = recognizer.model.reads_pictures
-        return cls(str(model), files, device, dtype, digest, recognizer.knowledge, reads)
+        return cls(
+            str(model),
+            files,
+            device,
+            dtype,
+            digest,
+            recognizer.knowledge,
+            recognizer.model.reads_pictures,
+            recognizer.text_reader.reads,
+            recognizer.encoder.inputs,
+        )
 
     def open(self) -> Any:
         """The recogniser, unpacked where this process runs."""

@@ -19,7 +19,9 @@ from mner.errors import UsageError
 def bulk(
     source: Annotated[Path, typer.Argument(help="Posts: JSON lines, a text a line, or Parquet.")],
     target: Annotated[Path, typer.Argument(help="Where entities go: .jsonl, .csv, .parquet or .conll.")],
-    model: Annotated[str, typer.Option(help="A run folder; it is sent to the workers.")],
+    model: Annotated[
+        str, typer.Option(help="A run folder, which is sent to the workers; 'default' comes with mner.")
+    ] = "default",
     address: Annotated[
         str | None, typer.Option(help="The cluster, as `ray start` printed it; else one on this machine.")
     ] = None,
@@ -27,6 +29,13 @@ def bulk(
     provider: Annotated[
         list[str] | None, typer.Option(help="A provider of knowledge that is asked on the workers.")
     ] = None,
+    read_pictures: Annotated[
+        bool,
+        typer.Option(
+            "--read-pictures/--no-read-pictures",
+            help="Read what stands in pictures of which nothing else is known, for models that want it.",
+        ),
+    ] = True,
     knowledge_batch: Annotated[int, typer.Option(min=1, help="Posts a batch of that stage.")] = 32,
     knowledge_workers: Annotated[str, typer.Option(help="How many workers of it, as 2 or 1-8.")] = "1",
     knowledge_cpus: Annotated[float, typer.Option(min=0, help="Processors of such a worker.")] = 1.0,
@@ -55,15 +64,13 @@ def bulk(
     from mner.bulk.stages import KnowledgeWork
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    work = None
-    if knowledge is not None or provider:
-        named: tuple[tuple[str, dict[str, str]], ...] = tuple((name, {}) for name in provider or ())
-        work = KnowledgeWork(None if knowledge is None else knowledge.absolute(), named)
+    named: tuple[tuple[str, dict[str, str]], ...] = tuple((name, {}) for name in provider or ())
+    store = None if knowledge is None else knowledge.absolute()
     report = predict_on_cluster(
         model,
         source,
         target,
-        knowledge=work,
+        knowledge=KnowledgeWork(store, named, read_pictures),
         input_format=input_format,
         written_as=output_format,
         rejects=rejects,

@@ -30,7 +30,8 @@ def predict(
     image: Annotated[Path | None, typer.Option(help="Its picture, a local file.")] = None,
     alt: Annotated[str | None, typer.Option(help="The picture's alternative text.")] = None,
     model: Annotated[
-        Path, typer.Option(help="A run folder; 'default' is the recogniser that comes with mner.")
+        Path,
+        typer.Option(help="A run folder, or an ONNX file; 'default' is the recogniser that comes with mner."),
     ] = Path("default"),
     source: Annotated[
         str | None,
@@ -78,7 +79,12 @@ def predict(
     from mner.bulk import predict_file, prediction_record
     from mner.recognizer import Recognizer
 
-    recognizer = Recognizer.from_pretrained(model, device=device, dtype=dtype)
+    kind: type[Recognizer] = Recognizer
+    if model.suffix.lower() == ".onnx":
+        from mner.onnx import OnnxRecognizer
+
+        kind = OnnxRecognizer
+    recognizer = kind.from_pretrained(model, device=device, dtype=dtype)
     if text is not None:
         given = [Post.from_text(text, image=image, alt=alt)]
         (post,) = given if knowledge is None else recognizer.knowledge.supply(given, knowledge)

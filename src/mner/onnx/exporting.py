@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,7 @@ def export_onnx(
         {axis: dynamic for axis in range(min(value.dim(), 3)) if not (name == "word_shapes" and axis == 2)}
         for name, value in zip(names, values, strict=True)
     ]
-    with warnings.catch_warnings(), torch.no_grad(), _quiet():
-        warnings.simplefilter("ignore")
+    with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             _Scores(model, names).eval(),
             tuple(values),
@@ -104,12 +104,12 @@ def export_onnx(
             output_names=["scores"],
             verbose=False,
         )
-    assert program is not None
-    graph = program.model_proto
-    if bfloat16:
-        graph = narrow(graph)
-    if int8:
-        graph = quantise(graph)
+        assert program is not None
+        graph = program.model_proto
+        if bfloat16:
+            graph = narrow(graph)
+        if int8:
+            graph = quantise(graph)
     onnx.helper.set_model_props(graph, {METADATA: card_of(recognizer).to_json()})
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(target.name + ".part")
@@ -197,15 +197,14 @@ def _examples(room: int) -> list[Post]:
     ]
 
 
-class _quiet:  # noqa: N801 - a context manager used once
-    """Keeps the exporter's notes about what it lacks and does not need off stderr."""
-
-    def __enter__(self) -> None:
-        loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-        self.levels = [(logger, logger.level) for logger in loggers]
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *details: object) -> None:
-        for logger, level in self.levels:
-            logger.setLevel(level)
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the notes of exporters, about what they lack and do not need, off stderr."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
