@@ -37,7 +37,7 @@ def serving(app: Any, **options: Any) -> Iterator[tuple[str, Server]]:
     thread.start()
     url = url_of(listening)
     # Connections wait in the socket until the server takes them.
-    for _ in range(600):
+    for _ in range(1200):
         if server.started or not thread.is_alive():
             break
         thread.join(0.1)
@@ -46,7 +46,7 @@ def serving(app: Any, **options: Any) -> Iterator[tuple[str, Server]]:
         yield url, server
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive(), "the server did not leave"
 
 

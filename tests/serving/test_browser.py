@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 TEXT = "Ada Lindqvist 🎉 reads in Port Ellery"
 PICTURE = tiny_picture(1, (60, 40))
-WAIT = 20_000
+WAIT = 60_000
 
 
 @pytest.fixture(scope="session")
@@ -323,7 +323,7 @@ def test_what_was_read_in_the_picture_is_shown_with_its_places_and_an_open_page_
         assert "berlin" in page.locator("#result p.look0").inner_text().lower()
         # The page keeps a connection open; the server leaves all the same, long before its grace is over.
         server.should_exit = True
-        for _ in range(150):
+        for _ in range(250):
             if app.state.service.is_leaving and not app.state.service.batcher.is_working:
                 break
             page.wait_for_timeout(100)
