@@ -1,0 +1,93 @@
+"""Runs of experiments: whose picture a post has, what a run starts from, what it is scored on."""
+
+from __future__ import annotations
+
+import json
+
+from mner.data import read_folder, write_folder
+from mner.data.dataset import Dataset
+from mner.evaluation.probe_swapping import swapped, without_picture
+from mner.experiments.shelf import Shelf
+from mner.recognizer import Recognizer
+from tests.experiments.conftest import planned, run_here
+from tests.training.conftest import backbone  # noqa: F401 (a fixture)
+
+TABLE = """
+title = "Whose"
+[data.small]
+also_score = { other = "" }
+[data.other]
+shown = false
+[[rows]]
+name = "own"
+recipe = "mmavk.toml"
+[[rows]]
+name = "another's when tested"
+recipe = "mmavk.toml"
+whose_tested = "another"
+[[rows]]
+name = "none"
+recipe = "mmavk.toml"
+whose = "none"
+"""
+
+
+def test_posts_have_the_knowledge_that_the_row_says(workshop, backbone):
+    (workshop / "mmavk.toml").write_text(
+        f'[model]\nname = "mmavk"\nbackbone = "{backbone}"\n[training]\nepochs = 2\nlearning_rate = 5e-3\n'
+        'precision = "float32"\n'
+    )
+    data = read_folder(workshop / "small")
+    words = ("reads", "opens", "left", "today", "here")
+    splits = {
+        split: [post.with_fields(alt=f"{words[n % 5]} {words[n // 5 % 5]}") for n, post in enumerate(posts)]
+        for split, posts in data.splits.items()
+    }
+    write_folder(Dataset("small", splits), workshop / "small", overwrite=True)
+    write_folder(Dataset("other", {"test": splits["train"][:7]}), workshop / "other")
+    plan = planned(workshop, TABLE)
+    shelf = Shelf(workshop / "results")
+    own, tested, none = plan.cells
+    assert own.run == tested.run != none.run
+    assert len(run_here(plan, shelf)) == 2
+    run = plan.runs[own.run]
+    test = read_folder(workshop / "small").split("test")
+    recognizer = Recognizer.from_pretrained(shelf.run_folder(run))
+    for cell, posts in ((own, test), (tested, swapped(test))):
+        assert shelf.predictions(run, dict(cell.targets)["small"]) == recognizer.predict(posts)
+    scores = [
+        [
+            entity.score
+            for entities in shelf.predictions(run, dict(cell.targets)["small"])
+            for entity in entities
+        ]
+        for cell in (own, tested)
+    ]
+    assert scores[0] != scores[1]
+    assert len(shelf.predictions(run, dict(own.targets)["other"])) == 7
+    without = plan.runs[none.run]
+    again = Recognizer.from_pretrained(shelf.run_folder(without))
+    plain = [without_picture(post) for post in test]
+    assert shelf.predictions(without, dict(none.targets)["small"]) == again.predict(plain)
+    # Nobody told this run anything, in training neither.
+    record = json.loads((shelf.run_folder(without) / "run.json").read_text())
+    assert set(map(str, record["knowledge"]["coverage"].values())) == {"{}"}
+
+
+def test_a_run_starts_from_the_weights_of_another(workshop):
+    text = """
+title = "From"
+[data.small]
+[[rows]]
+name = "row"
+recipe = "recipe.toml"
+pretrain = { data = "small", set = { training.epochs = 1 } }
+"""
+    plan = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    source, run = plan.runs.values()
+    assert run_here(plan, shelf) == [source.key, run.key]
+    record = shelf.training_of(run)
+    assert record["start_from"] == str(shelf.run_folder(source))
+    assert record["tensors_taken_over"] > 0
+    assert not (shelf.run_folder(source) / "predictions").exists()
