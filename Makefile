@@ -18,7 +18,7 @@ TEST_ARGS ?=
 BIN := $(VENV)/bin
 CHECKED := src tests benchmarks
 # A stamp a set of extras; made again when what it was made from changes.
-INSTALLED_DEMO := $(VENV)/.installed-default
+INSTALLED_DEMO := $(VENV)/.installed-default,knowledge
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 # Nothing is downloaded once everything is installed. Threads that wait must not keep the cores busy.
@@ -35,7 +35,7 @@ demo bench: export MALLOC_TRIM_THRESHOLD_ = 8589934592
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo       train on a small set, score it, and recognise entities in new posts"
+	@echo "make demo       entities in posts with pictures; then train on a small set, score it, and show it"
 	@echo "                (DATA=folder makes it use a data set of yours)"
 	@echo "make test       style, types, tests, and the built wheel"
 	@echo "make test-slow  the tests that take minutes"

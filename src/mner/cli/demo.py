@@ -23,7 +23,9 @@ def demo(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training posts.")] = None,
     posts: Annotated[int, typer.Option(min=1, help="How many unseen posts to show.")] = 12,
 ) -> None:
-    """Train a small recogniser, score it, and recognise entities in posts it has not seen."""
+    """Show the recogniser that comes with mner, then train a small one, score it, and show that too."""
+    if data is None:
+        _show_bundled()
     from mner.cli.results import score_table
     from mner.data import read_folder
     from mner.html import write_page
@@ -79,3 +81,31 @@ def demo(
     out.print(Rule("Done"))
     out.print(f"The same as a page: {page}", soft_wrap=True)
     out.print(f'Try your own: mner predict "…" --model {output / "run"}', markup=False, soft_wrap=True)
+    out.print('With the recogniser that comes with mner: mner predict "…" --image …', markup=False)
+
+
+def _show_bundled() -> None:
+    """Posts with pictures by the bundled recogniser; the last two are one sentence beside two pictures."""
+    from mner.data import read_posts
+    from mner.recognizer import Recognizer
+
+    out.print(Rule("The recogniser that comes with mner, on posts with pictures"))
+    file = EXAMPLES / "pictures" / "posts.jsonl"
+    if not file.is_file():
+        raise DataError(
+            f"The posts with pictures are not in {file.parent.resolve()}.",
+            hint="Run `make demo` in a checkout of the project.",
+        )
+    recognizer = Recognizer.from_pretrained("default")
+    reader = recognizer.text_reader
+    if reader.problem is not None:
+        err.print(f"What stands in the pictures is not read. {reader.problem}", markup=False, soft_wrap=True)
+    posts = [reader.add(post) for post in read_posts(file)]
+    for number, (post, entities) in enumerate(zip(posts, recognizer.predict(posts), strict=True)):
+        if number == len(posts) - 2:
+            out.print(Rule("One sentence, two pictures", style="dim"))
+        out.print(highlighted(post.text, entities))
+        if isinstance(post.image, Path):
+            known = post.known("ocr")
+            read = " / ".join(known.text.split("\n")) if known is not None and known.text else "nothing"
+            out.print(f"    beside {post.image}, in which stands: {read}", markup=False, style="dim")

@@ -36,13 +36,10 @@ class Part:
     Args:
         folder: Its folder.
         store: A knowledge store with what is known about its posts.
-        splits: The splits that are taken; all where empty. A split that is left out still keeps its posts
-            out of the others.
     """
 
     folder: Path
     store: Path | None = None
-    splits: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,8 +122,6 @@ def join_sets(
     judged = {"train": _texts(datasets, ("valid", "test")), "valid": _texts(datasets, ("test",))}
     for part, dataset in zip(parts, datasets, strict=True):
         for split, posts in dataset.splits.items():
-            if part.splits and split not in part.splits:
-                continue
             known = judged.get(split, frozenset())
             kept = [post for post in posts if _key(post) not in known]
             report.posts.setdefault(split, {})[part.name] = len(kept)
