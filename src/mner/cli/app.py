@@ -108,5 +108,7 @@ def _add_commands() -> None:
     import mner.cli.plot
     import mner.cli.predicting
     import mner.cli.probe
+    import mner.cli.published
     import mner.cli.serving
-    import mner.cli.training  # noqa: F401
+    import mner.cli.training
+    import mner.cli.zero_shot  # noqa: F401

@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 root.add_typer(app, name="knowledge")
 
-_KEY_VARIABLE = "MNER_API_KEY"
+KEY_VARIABLE = "MNER_API_KEY"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"})
 
 _Store = Annotated[Path, typer.Option(help="The knowledge store, an SQLite file.")]
@@ -82,7 +82,7 @@ def make(
     key_variable: Annotated[
         str,
         typer.Option("--api-key-variable", help="The environment variable that holds the endpoint's key."),
-    ] = _KEY_VARIABLE,
+    ] = KEY_VARIABLE,
     allow_urls: Annotated[
         bool, typer.Option("--allow-urls", help="Fetch pictures that JSONL posts name by an address.")
     ] = False,
@@ -117,7 +117,7 @@ def make(
                 opened,
                 retry_failed=retry_failed,
                 using=using,
-                may_send=_may_send(one, opened, may_send),
+                may_send=may_be_sent(one, opened, may_send),
                 progress=bars,
             )
             reports.append(report)
@@ -306,12 +306,22 @@ def _provider(
             )
         given[key] = value
     if "key" in known:
-        given["key"] = os.environ.get(key_variable) or None
-        if given["key"] is None and key_variable != _KEY_VARIABLE:
-            raise UsageError(f"The environment variable {key_variable} is not set.")
+        given["key"] = endpoint_key(key_variable)
     if "load_tagger" in known:
         given["load_tagger"] = _load_tagger
     return provider_named(name, **given)
+
+
+def endpoint_key(variable: str) -> str | None:
+    """The key that an environment variable holds; None where it is the usual one and not set.
+
+    Raises:
+        UsageError: A variable of the user's own is not set.
+    """
+    key = os.environ.get(variable) or None
+    if key is None and variable != KEY_VARIABLE:
+        raise UsageError(f"The environment variable {variable} is not set.")
+    return key
 
 
 def _load_tagger(folder: Path) -> Callable[[Sequence[Post]], list[list[Entity]]]:
@@ -334,7 +344,7 @@ def _check_shared(names: list[str], shared: dict[str, str | None]) -> None:
             )
 
 
-def _may_send(provider: Provider, store: KnowledgeStore, flag: bool) -> bool:
+def may_be_sent(provider: Provider, store: KnowledgeStore, flag: bool) -> bool:
     """Whether posts may be sent away: by the flag, by an earlier yes, or by a yes now."""
     if not provider.leaves_machine:
         return False

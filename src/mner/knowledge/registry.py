@@ -67,6 +67,12 @@ _TABLE: tuple[ProviderEntry, ...] = (
         "A reasoning chain from an endpoint; each step sees the ones before.",
     ),
     ProviderEntry(
+        "endpoint-entities",
+        "entities",
+        f"{_HOME}.endpoint:EndpointEntities",
+        "Entities by an endpoint's model, not trained for them; see `mner experiment zero-shot`.",
+    ),
+    ProviderEntry(
         "caption",
         "caption",
         f"{_HOME}.caption:CaptionProvider",

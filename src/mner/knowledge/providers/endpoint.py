@@ -264,6 +264,35 @@ class EndpointReasoning(EndpointProvider):
         return Knowledge(self.kind, text="\n".join(said), steps=tuple(said), origin=self._origin)
 
 
+class EndpointEntities(EndpointProvider):
+    """A post's entities by a language model that was not trained for them (the zero-shot rows of papers).
+
+    What it says is kept as it came; `mner.knowledge.mentions` reads entities out of it. It is no kind of
+    knowledge that models are handed: it is a prediction.
+
+    Args:
+        endpoint: The base URL.
+        model: The model's name there.
+        pictures: Whether the picture is shown with the text; posts without one are then not asked about.
+        options: What every endpoint takes: see `EndpointProvider`.
+    """
+
+    name = "endpoint-entities"
+    kind = "entities"
+    sees_text = True
+    sees_picture = False
+    default_prompt = "entities"
+    default_length = 600
+
+    def __init__(self, endpoint: str, model: str, *, pictures: bool = False, **options: Any) -> None:
+        super().__init__(endpoint, model, **options)
+        self.sees_picture = pictures
+
+    def _knowledge(self, question: Question, conversation: _Conversation) -> Knowledge:
+        words = self.prompt.render(text=question.post.text)
+        return Knowledge(self.kind, text=self._ask(question, words, conversation), origin=self._origin)
+
+
 def _total(values: Sequence[Any]) -> Any:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
