@@ -88,7 +88,10 @@ def zero_shot(
 
     first = asker(pictures)
     _check_types(posts, first, convention)
-    with KnowledgeStore(store or output.with_suffix(".sqlite")) as opened:
+    if store is None:
+        store = output.with_suffix(".sqlite")
+        store.parent.mkdir(parents=True, exist_ok=True)
+    with KnowledgeStore(store) as opened:
         found = predict_zero_shot(
             posts,
             first,
