@@ -65,6 +65,10 @@ class Hub(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
     def do_GET(self):
         self.answer(
             {"id": "me/mine", "sha": "0" * 40, "siblings": [], "private": True, "downloads": 0, "tags": []}
@@ -77,7 +81,7 @@ class Hub(BaseHTTPRequestHandler):
             self.answer({"error": "no"}, 403)
         elif self.path.endswith("/repos/create"):
             self.server.created.update(json.loads(body))
-            self.answer({"url": "http://hub/me/mine", "id": "me/mine"})
+            self.answer({"url": f"{self.address}/me/mine", "id": "me/mine"})
         elif "/preupload/" in self.path:
             files = json.loads(body)["files"]
             self.answer(
@@ -92,7 +96,9 @@ class Hub(BaseHTTPRequestHandler):
                 record = json.loads(line)
                 if record["key"] == "file":
                     self.server.files[record["value"]["path"]] = base64.b64decode(record["value"]["content"])
-            self.answer({"commitUrl": "http://hub/me/mine/commit/1", "commitOid": "1" * 40, "success": True})
+            self.answer(
+                {"commitUrl": f"{self.address}/me/mine/commit/1", "commitOid": "1" * 40, "success": True}
+            )
         else:
             self.answer({})
 
@@ -116,7 +122,7 @@ def test_what_a_hub_gets_predicts_alone(run_folder, hub, tmp_path):
     recognizer = Recognizer.from_pretrained(run_folder, device="cpu")
     address = f"http://127.0.0.1:{hub.server_port}"
     url = recognizer.push_to_hub("me/mine", run=run_folder, token="hf_secret", endpoint=address)
-    assert url == "http://hub/me/mine/commit/1"
+    assert url == f"{address}/me/mine/commit/1"
     assert hub.created["private"] is True
     assert {authorization for _, authorization in hub.asked} == {"Bearer hf_secret"}
     assert "run.json" not in hub.files
