@@ -148,18 +148,3 @@ def test_curves_have_the_papers_points():
         for data in dghc.table.data
     }
     assert epochs == {"twitter2015": 30, "twitter2017": 35}
-
-
-@pytest.mark.data
-def test_few_shot_table_finds_its_data_and_samples(real_data):
-    from mner.experiments.material import places
-    from mner.experiments.plans import make_plan
-
-    file = read(RECIPES / "cdner/few-shot.toml", "small")
-    plan = make_plan(file, places(file, {"": str(real_data)}, {}))
-    # Five domains, four sizes, three draws, four rows.
-    assert len(plan.cells) == 240
-    runs = [run for run in plan.runs.values() if run.sample is not None]
-    assert all(run.posts > 0 for run in runs)
-    # One run of each kind of row on CoNLL-2003 serves all that start from it.
-    assert sum(run.place.name == "conll2003" for run in plan.runs.values()) == 2
