@@ -147,9 +147,10 @@ def load_packed(folder: Path, model_class: type[MnerModel], encoder_folder: Path
             packed = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         weights = merged(load_file(encoder_folder / _WEIGHTS), packed, scale)
         with quiet_loading():
-            model, report = model_class.from_pretrained(
+            loaded: Any = model_class.from_pretrained(
                 None, config=config, state_dict=weights, dtype=torch.float32, output_loading_info=True
             )
+            model, report = loaded
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RunFolderError(
             f"The packed recogniser in {folder} cannot be loaded.",

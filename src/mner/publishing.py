@@ -113,7 +113,10 @@ def _scores(results: dict[str, Any], record: dict[str, Any]) -> list[tuple[str, 
                 rows.append((f"{split}, {convention}", found["overall"]))
         if "overall" in of_split:
             rows.append((f"{split}, {of_split.get('convention', 'conll')}", of_split["overall"]))
-    return [(what, *(100 * float(of[key]) for key in ("precision", "recall", "f1"))) for what, of in rows]
+    return [
+        (what, 100 * float(of["precision"]), 100 * float(of["recall"]), 100 * float(of["f1"]))
+        for what, of in rows
+    ]
 
 
 def save_card(recognizer: Recognizer, folder: Path, *, name: str, license: str | None = None) -> Path:

@@ -82,9 +82,7 @@ def test_predict_many_keeps_order_and_names_bad_lines(trained, tmp_path, capsys)
     assert "line 8" in written.err
     assert "line 51" in written.err
     records = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
-    assert [r.get("id") for r in records] == [
-        str(n) for n in range(50) if n not in (7, 9, 11)
-    ]
+    assert [r.get("id") for r in records] == [str(n) for n in range(50) if n not in (7, 9, 11)]
     assert all(len(record["entities"]) == 2 for record in records)
     rejects = [json.loads(line) for line in Path(f"{target}.rejects.jsonl").read_text().splitlines()]
     assert [(r["line"], r["predicted"]) for r in rejects] == [(8, False), (10, False), (51, False)]

@@ -9,7 +9,7 @@ is what a user sees, predicted entities: T minimises the mean of -log p over tho
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -17,6 +17,7 @@ from mner.encoding import sorted_batches
 from mner.errors import DataError
 from mner.evaluation.calibration import Calibration, entity_calibration
 from mner.evaluation.scores import identity
+from mner.models import Output
 from mner.posts import Entity, Post
 from mner.progress import Reporter, silent
 from mner.recognizer import BATCH_CELLS, BATCH_POSTS, Recognizer
@@ -98,7 +99,7 @@ def measured(
 @torch.inference_mode()
 def _outputs(
     recognizer: Recognizer, posts: Sequence[Post], progress: Reporter
-) -> list[tuple[list[int], object]]:
+) -> list[tuple[list[int], Output]]:
     outputs = []
     recognizer.model.eval()
     with progress("recognising", len(posts)) as advance:
@@ -108,7 +109,7 @@ def _outputs(
     return outputs
 
 
-def _least(loss, low: float, high: float) -> float:
+def _least(loss: Callable[[float], float], low: float, high: float) -> float:
     """Where a function with one valley between two places is least (golden section search)."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = loss(left), loss(right)

@@ -248,7 +248,7 @@ class Mmavk(MnerModel):
         if exposed is None and not torch.is_grad_enabled() and not (weight > 0).any():
             # h_aux is 0 in eq. 9: its half of W need not be multiplied with it.
             own = self.fusion.weight[:, : words.shape[-1]]
-            fused = nn.functional.linear(words, own, self.fusion.bias)
+            fused: Tensor = nn.functional.linear(words, own, self.fusion.bias)
             return fused if self.config.literal else self.dropout(nn.functional.gelu(fused))
         block = batch.knowledge[KNOWLEDGE]
         # Eq. 6-7; what weighs nothing need not be read.
@@ -263,7 +263,7 @@ class Mmavk(MnerModel):
         # Eq. 8
         auxiliary = torch.tanh(self.auxiliary(pooled)) * weight.to(pooled.dtype)[:, None, None]
         # Eq. 9-10
-        fused: Tensor = self.fusion(torch.cat((words, auxiliary.expand_as(words)), dim=-1))
+        fused = self.fusion(torch.cat((words, auxiliary.expand_as(words)), dim=-1))
         return fused if self.config.literal else self.dropout(nn.functional.gelu(fused))
 
     def forward(self, batch: Batch, expose: bool = False) -> Output:

@@ -52,7 +52,7 @@ def add_adapters(model: MnerModel, section: AdapterSection) -> int:
         )
     config = LoraConfig(
         r=section.rank,
-        lora_alpha=section.alpha,
+        lora_alpha=section.alpha,  # type: ignore[arg-type]  # any number; it is divided by the rank
         lora_dropout=section.dropout,
         target_modules=list(section.targets) or "all-linear",
     )

@@ -104,7 +104,7 @@ class PostTrainer(Trainer):
         if section.patience is not None:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=section.patience))
         if section.tracker is not None:
-            self.add_callback(tracker(section.tracker, Path(os.fspath(arguments.output_dir)).parent))
+            self.add_callback(tracker(section.tracker, Path(str(arguments.output_dir)).parent))
         # Losses are means over the batch, so that accumulated ones are averaged.
         self.model_accepts_loss_kwargs = False
 
