@@ -91,6 +91,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 def test_two_machines_answer_as_one(cluster, material, tmp_path):
     second = cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
     cluster.wait_for_nodes()

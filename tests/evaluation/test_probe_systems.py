@@ -19,6 +19,7 @@ def test_every_system_has_a_recipe():
     assert {path.stem for path in RECIPES.glob("*.toml")} == {"bert-crf", *systems}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_text_alone_is_at_chance_on_ambiguous_names_and_right_on_others(probe, tmp_path):
     text = trained("bert-crf", probe, tmp_path / "run")
@@ -28,6 +29,7 @@ def test_the_text_alone_is_at_chance_on_ambiguous_names_and_right_on_others(prob
     assert text.unrelated.overall.f1 >= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["cdner", "mmavk"])
 def test_it_reads_follows_and_leaves_the_picture(name, probe, tmp_path):

@@ -25,9 +25,11 @@ from tests.serving.test_markup import contrast
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = os.environ.get("MNER_CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
-)
+# Minutes where the machine has other work: a browser draws, a server computes.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"),
+]
 
 TEXT = "Ada Lindqvist 🎉 reads in Port Ellery"
 PICTURE = tiny_picture(1, (60, 40))
