@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,10 +31,12 @@ POSTS = ("posts.jsonl", "a.jsonl", "b.jsonl")
 PICTURES = ("game.jpg", "poster.jpg")
 
 
-def pictured(post: Post, number: int) -> Post:
+def pictured(post: Post, number: int, folder: Path) -> Post:
     """A post with a picture and what is known about it, every second one."""
     if number % 2 == 0:
         return post
+    picture = folder / f"{post.id}.png"
+    picture.write_bytes(tiny_picture(number))
     known = (
         Knowledge("caption", "a street with people"),
         Knowledge("reasoning", "a place\na person"),
@@ -41,19 +44,20 @@ def pictured(post: Post, number: int) -> Post:
         tiny_regions((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0)),
     )
     return Post.from_words(
-        post.words, id=post.id, tags=post.tags, image=tiny_picture(number), knowledge=known, alt="a street"
+        post.words, id=post.id, tags=post.tags, image=picture, knowledge=known, alt="a street"
     )
 
 
 @pytest.fixture(scope="module")
-def few():
+def few(tmp_path_factory):
     """A few of the project's posts, half of them with pictures."""
+    pictures = tmp_path_factory.mktemp("pictures")
     whole = read_folder(ROOT / "examples" / "posts")
     sizes = {"train": 60, "valid": 16, "test": 16}
     return Dataset(
         "few",
         {
-            name: [pictured(post, number) for number, post in enumerate(whole.split(name)[:count])]
+            name: [pictured(post, number, pictures) for number, post in enumerate(whole.split(name)[:count])]
             for name, count in sizes.items()
         },
     )
