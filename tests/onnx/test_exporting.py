@@ -27,6 +27,9 @@ VARIANTS = [
     ("mmavk", {"fusion": "concatenation"}),
 ]
 
+# Not yet run to its end on a quiet machine.
+pytestmark = pytest.mark.slow
+
 
 def lively(name, **options):
     """A tiny recogniser whose answers differ from post to post."""
