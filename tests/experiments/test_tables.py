@@ -72,6 +72,15 @@ def test_only_some_rows_and_data(workshop):
         only(file, [], ["smal"])
 
 
+def test_only_some_seeds(workshop):
+    text = TABLE.replace('name = "two"', 'name = "two"\nseeds = [5]')
+    file = only(read_table(written(workshop, text)), seeds=[2])
+    assert file.table.seeds == [2]
+    assert [row.seeds for row in file.table.rows] == [None, []]
+    with pytest.raises(RecipeError, match="no seed '3'"):
+        only(read_table(written(workshop, text)), seeds=[3])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

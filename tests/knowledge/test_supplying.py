@@ -88,6 +88,16 @@ def test_dropping_is_seeded_whole_and_of_about_the_share():
     assert drop_knowledge(full, 0.0, seed=3) == full
 
 
+def test_dropping_leaves_out_posts_by_the_beginning_of_their_id():
+    full = [
+        Post.from_words(["a"], id=f"{name}-{number}", alt="b") for number in range(200) for name in ("x", "y")
+    ]
+    every, some = drop_knowledge(full, 0.5, seed=3), drop_knowledge(full, 0.5, seed=3, but=["y-"])
+    assert [post.alt for post in some if post.id[0] == "y"] == ["b"] * 200
+    assert [post for post in some if post.id[0] == "x"] == [post for post in every if post.id[0] == "x"]
+    assert any(post.alt is None for post in some)
+
+
 def test_coverage_counts_posts_that_have_something():
     told = [
         Post.from_words(["a"], alt=" ", knowledge=(Knowledge("caption", problem="no"),)),

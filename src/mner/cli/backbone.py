@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mner.cli import options
 from mner.cli.app import app as root
 from mner.cli.console import err, print_json
 
@@ -24,8 +25,8 @@ def _group() -> None:
 def make(
     folder: Annotated[Path, typer.Argument(help="The folder to write; a recipe names it as its backbone.")],
     data: Annotated[Path, typer.Option(help="Data folder, or one file: where the characters come from.")],
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "train",
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
+    split: options.Split = "train",
+    file_format: options.Format = None,
     rarest: Annotated[int, typer.Option(min=1, help="How often a character must occur to be known.")] = 2,
     lowercase: Annotated[bool, typer.Option("--lowercase", help="Throw case away.")] = False,
     width: Annotated[int, typer.Option(min=8, help="Width of the encoder's states.")] = 128,

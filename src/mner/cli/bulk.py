@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars
 from mner.cli.predicting import say_report
@@ -29,13 +30,7 @@ def bulk(
     provider: Annotated[
         list[str] | None, typer.Option(help="A provider of knowledge that is asked on the workers.")
     ] = None,
-    read_pictures: Annotated[
-        bool,
-        typer.Option(
-            "--read-pictures/--no-read-pictures",
-            help="Read what stands in pictures of which nothing else is known, for models that want it.",
-        ),
-    ] = True,
+    read_pictures: options.ReadPictures = True,
     knowledge_batch: Annotated[int, typer.Option(min=1, help="Posts a batch of that stage.")] = 32,
     knowledge_workers: Annotated[str, typer.Option(help="How many workers of it, as 2 or 1-8.")] = "1",
     knowledge_cpus: Annotated[float, typer.Option(min=0, help="Processors of such a worker.")] = 1.0,
@@ -50,13 +45,11 @@ def bulk(
     rejects: Annotated[
         Path | None, typer.Option(help="Where lines that cannot be read go [TARGET.rejects.jsonl].")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was stopped.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start again although a run is unfinished.")
-    ] = False,
-    max_characters: Annotated[int, typer.Option(min=1, help="Longer posts are refused.")] = 100_000,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    resume: options.Resume = False,
+    overwrite: options.StartAgain = False,
+    max_characters: options.MostCharacters = 100_000,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
 ) -> None:
     """Recognise entities in a whole file on a Ray cluster; a machine that is lost costs time, no line."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

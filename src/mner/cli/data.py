@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from mner.cli import options
 from mner.cli.app import app as root
 from mner.cli.console import bars, err, out, print_json
 from mner.errors import MissingExtraError, UsageError, did_you_mean
@@ -47,8 +48,8 @@ def check(
     folder: Annotated[Path, typer.Argument(help="A data folder, or one file.")],
     file_format: Annotated[str | None, typer.Option("--format", help="Format of the files.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Scheme of the tags: bio, iob1 or bioes.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    images: options.Images = None,
+    label_map: options.LabelMap = None,
     backbone: Annotated[
         str, typer.Option(help="Encoder whose tokenizer is used: 'default', a folder, a hub name, or 'none'.")
     ] = "default",
@@ -102,8 +103,8 @@ def convert(
     ] = None,
     file_format: Annotated[str | None, typer.Option("--format", help="Format of the source.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Scheme of the source's tags.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    images: options.Images = None,
+    label_map: options.LabelMap = None,
     convention: Annotated[
         str, typer.Option(help="What stray tags mean where they are rewritten: conll or strict.")
     ] = "conll",
@@ -143,7 +144,7 @@ def convert(
 def join(
     sets: Annotated[list[str], typer.Argument(help="Data folders; FOLDER=STORE for one with knowledge.")],
     output: Annotated[Path, typer.Option(help="The data folder to write.")],
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    label_map: options.LabelMap = None,
     convention: Annotated[str, typer.Option(help="What stray tags mean: conll or strict.")] = "conll",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,

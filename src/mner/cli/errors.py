@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import err, out, print_json
 from mner.posts import Entity, Post
@@ -26,18 +27,18 @@ _RUN = "A run folder, or a JSONL file of predictions."
 @app.command()
 def errors(
     run: Annotated[Path, typer.Argument(help=_RUN)],
-    data: Annotated[Path, typer.Option(help="Data folder, or one file.")],
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
+    data: options.Data,
+    split: options.Split = "test",
     train: Annotated[str, typer.Option(help="The split that says which mentions were seen.")] = "train",
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
-    convention: Annotated[str, typer.Option(help="What stray tags mean in gold: conll or strict.")] = "conll",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     examples: Annotated[int, typer.Option(min=0, help="Errors of each class to list.")] = 3,
     html: Annotated[Path | None, typer.Option(help="Write a page of the posts with errors.")] = None,
     most: Annotated[int | None, typer.Option(min=1, help="Most posts of each class on the page.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print all errors as JSON.")] = False,
 ) -> None:
     """What is wrong with a run's predictions: classes of errors, confused types, seen and unseen mentions."""
@@ -62,19 +63,19 @@ def errors(
 def compare(
     first: Annotated[Path, typer.Argument(help=_RUN)],
     second: Annotated[Path, typer.Argument(help="Another one.")],
-    data: Annotated[Path, typer.Option(help="Data folder, or one file.")],
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
-    convention: Annotated[str, typer.Option(help="What stray tags mean in gold: conll or strict.")] = "conll",
+    data: options.Data,
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     samples: Annotated[int, typer.Option(min=100, help="Bootstrap samples, and random exchanges.")] = 2000,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the interval.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Decides the samples.")] = 1,
     html: Annotated[Path | None, typer.Option(help="Write a page of the posts where they differ.")] = None,
     most: Annotated[int | None, typer.Option(min=1, help="Most posts of each part on the page.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Is one run better than another? Significance on the same posts, and the posts where they differ."""

@@ -65,6 +65,7 @@ JobsOption = Annotated[
     int | None, typer.Option(min=1, help="Runs side by side; by GPUs, or by cores and memory.")
 ]
 RowOption = Annotated[list[str] | None, typer.Option(help="Only this row; may be given several times.")]
+SeedOption = Annotated[list[int] | None, typer.Option(help="Only this seed; may be given several times.")]
 OnOption = Annotated[list[str] | None, typer.Option("--on", help="Only this data set; several times.")]
 
 
@@ -77,6 +78,7 @@ def run(
     size: SizeOption = None,
     row: RowOption = None,
     on: OnOption = None,
+    seed: SeedOption = None,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and for how long.")] = False,
     keep_weights: Annotated[
@@ -90,7 +92,7 @@ def run(
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
 
-    file = _table(table, size, row, on)
+    file = _table(table, size, row, on, seed)
     plan = _plan(file, data, knowledge)
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
@@ -141,7 +143,7 @@ def report(
     for one in wanted:
         if one not in _FORMATS:
             raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
-    file = _table(table, size, None, None)
+    file = _table(table, size)
     shelf = Shelf(output)
     plan = shelf.kept_plan(file) or _plan(file, data, knowledge)
     results = collect(plan, shelf, bars)
@@ -256,11 +258,17 @@ def _sender(messages: BinaryIO) -> Any:
     return send
 
 
-def _table(path: Path, size: str | None, rows: list[str] | None, on: list[str] | None) -> TableFile:
+def _table(
+    path: Path,
+    size: str | None,
+    rows: list[str] | None = None,
+    on: list[str] | None = None,
+    seeds: list[int] | None = None,
+) -> TableFile:
     from mner.experiments.tables import only, read_table
 
     file = read_table(path, size)
-    return only(file, rows or (), on or ())
+    return only(file, rows or (), on or (), seeds or ())
 
 
 def _plan(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:

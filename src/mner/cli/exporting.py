@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
 from mner.errors import UsageError
@@ -34,8 +35,8 @@ def export(
         Path | None, typer.Option(help="Data folder on which to say what the ONNX file costs in F1.")
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of it.")] = "valid",
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
 ) -> None:
@@ -108,10 +109,10 @@ def calibrate(
     run: Annotated[Path, typer.Argument(help="A run folder; its settings get the temperature.")],
     data: Annotated[Path, typer.Option(help="Data folder.")],
     split: Annotated[str, typer.Option(help="Which split; not one to report scores on.")] = "valid",
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
-    convention: Annotated[str, typer.Option(help="What stray tags mean in gold: conll or strict.")] = "conll",
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
+    device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a run say how sure it is: fit a temperature on validation posts, and keep it in the run."""

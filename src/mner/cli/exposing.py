@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
 from mner.errors import UsageError
@@ -19,21 +20,21 @@ if TYPE_CHECKING:
 
 @app.command()
 def expose(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: options.Run,
     text: Annotated[str | None, typer.Argument(help="The text of one post.")] = None,
     image: Annotated[Path | None, typer.Option(help="Its picture, a local file.")] = None,
     alt: Annotated[str | None, typer.Option(help="The picture's alternative text.")] = None,
     data: Annotated[Path | None, typer.Option(help="Posts: a data folder, or one file.")] = None,
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many posts.")] = None,
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    limit: options.Limit = None,
+    knowledge: options.Store = None,
     output: Annotated[Path, typer.Option(help="The .npz file to write; numpy.load opens it.")] = Path(
         "exposed.npz"
     ),
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed, and compared, at once.")] = 16,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print names and shapes as JSON.")] = False,
 ) -> None:
     """Write what a run shows of posts as named arrays: attention, gates, saliency, relevance.

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from mner.cli import options
 from mner.cli.app import app as root
 from mner.cli.console import bars, err, out, print_json
 from mner.cli.knowledge_results import (
@@ -43,7 +44,7 @@ _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif",
 _Store = Annotated[Path, typer.Option(help="The knowledge store, an SQLite file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Format = Annotated[str | None, typer.Option("--format", help="Format of the posts.")]
-_Images = Annotated[Path | None, typer.Option(help="Folder of the pictures.")]
+_Images = options.Images
 
 
 @app.command()
@@ -72,17 +73,10 @@ def make(
     images: _Images = None,
     file_format: _Format = None,
     split: Annotated[list[str] | None, typer.Option(help="Only this split of a folder; repeatable.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many posts.")] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again what failed before.")
-    ] = False,
-    may_send: Annotated[
-        bool, typer.Option("--yes-send-to-endpoint", help="Posts and pictures may be sent to the endpoint.")
-    ] = False,
-    key_variable: Annotated[
-        str,
-        typer.Option("--api-key-variable", help="The environment variable that holds the endpoint's key."),
-    ] = KEY_VARIABLE,
+    limit: options.Limit = None,
+    retry_failed: options.RetryFailed = False,
+    may_send: options.MaySend = False,
+    key_variable: options.KeyVariable = KEY_VARIABLE,
     allow_urls: Annotated[
         bool, typer.Option("--allow-urls", help="Fetch pictures that JSONL posts name by an address.")
     ] = False,

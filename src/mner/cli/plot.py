@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mner.cli import options
 from mner.cli.app import app as root
 from mner.cli.console import bars, err
 from mner.errors import DataError, UsageError, shown
@@ -27,21 +28,11 @@ root.add_typer(app, name="plot")
 Runs = Annotated[
     list[Path], typer.Argument(help="Run folders; those that differ in the seed alone belong together.")
 ]
-Run = Annotated[Path, typer.Argument(help="A run folder.")]
 Said = Annotated[Path, typer.Argument(help="A run folder, or a JSONL file of predictions.")]
 Output = Annotated[Path, typer.Option(help="The file to write: .png, .svg or .pdf.")]
 Dark = Annotated[bool, typer.Option("--dark", help="A dark ground, for PNG and PDF.")]
 Title = Annotated[str, typer.Option(help="What stands above.")]
 Names = Annotated[list[str] | None, typer.Option("--name", help="Names of the series, in their order.")]
-Data = Annotated[Path, typer.Option(help="Data folder, or one file.")]
-Split = Annotated[str, typer.Option(help="Which split of a folder.")]
-Format = Annotated[str | None, typer.Option("--format", help="Format of the data.")]
-Images = Annotated[Path | None, typer.Option(help="Folder of the pictures.")]
-Store = Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")]
-LabelMap = Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")]
-Stray = Annotated[str, typer.Option(help="What stray tags mean in gold: conll or strict.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only so many posts.")]
 
 
 @app.command()
@@ -88,19 +79,19 @@ def sensitivity(
 @app.command()
 def reliability(
     run: Said,
-    data: Data,
+    data: options.Data,
     output: Output,
-    split: Split = "test",
-    file_format: Format = None,
-    images: Images = None,
-    knowledge: Store = None,
-    label_map: LabelMap = None,
-    convention: Stray = "conll",
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     bins: Annotated[int, typer.Option(min=1, help="How many bins.")] = 10,
     binning: Annotated[str, typer.Option(help="equal-width or equal-count.")] = "equal-width",
     title: Title = "",
     dark: Dark = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """A reliability diagram: are confidences probabilities?"""
     from mner.evaluation.calibration import Binning, entity_calibration
@@ -118,17 +109,17 @@ def reliability(
 @app.command()
 def confusion(
     run: Said,
-    data: Data,
+    data: options.Data,
     output: Output,
-    split: Split = "test",
-    file_format: Format = None,
-    images: Images = None,
-    knowledge: Store = None,
-    label_map: LabelMap = None,
-    convention: Stray = "conll",
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     title: Title = "",
     dark: Dark = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Which types were taken for which, over exact spans."""
     from mner.evaluation.errors import confusion as confused
@@ -141,17 +132,17 @@ def confusion(
 @app.command()
 def errors(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or JSONL files of predictions.")],
-    data: Data,
+    data: options.Data,
     output: Output,
-    split: Split = "test",
-    file_format: Format = None,
-    images: Images = None,
-    knowledge: Store = None,
-    label_map: LabelMap = None,
-    convention: Stray = "conll",
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     title: Title = "",
     dark: Dark = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Error classes: of one run by type, of several side by side."""
     from mner.evaluation.errors import find_errors
@@ -168,8 +159,8 @@ def errors(
 
 @app.command()
 def attention(
-    run: Run,
-    data: Data,
+    run: options.Run,
+    data: options.Data,
     post: Annotated[str, typer.Option(help="The id of the post, or its number in the split, from 1.")],
     output: Output,
     by: Annotated[
@@ -179,13 +170,13 @@ def attention(
     words: Annotated[
         str, typer.Option(help="Whose maps: of 'entities' (gold or found), or of 'all' words.")
     ] = "entities",
-    split: Split = "test",
-    file_format: Format = None,
-    images: Images = None,
-    knowledge: Store = None,
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
     title: Annotated[str | None, typer.Option(help="What stands above; the text by default.")] = None,
     dark: Dark = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """What a run looks at in one post: maps over the picture, weighed regions or crops, or knowledge.
 
@@ -206,18 +197,18 @@ def attention(
 
 @app.command()
 def gates(
-    run: Run,
-    data: Data,
+    run: options.Run,
+    data: options.Data,
     output: Output,
-    split: Split = "test",
-    file_format: Format = None,
-    images: Images = None,
-    knowledge: Store = None,
-    convention: Stray = "conll",
-    limit: Limit = 200,
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    convention: options.Stray = "conll",
+    limit: options.Limit = 200,
     title: Title = "",
     dark: Dark = False,
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Gates: by layer (DGHC, CAT-MNER), or of words by their type (MGIPS-CL, CDNER)."""
     from mner.cli.inputs import convention_named
@@ -250,25 +241,25 @@ def gates(
 
 @app.command()
 def vectors(
-    run: Run,
-    data: Data,
+    run: options.Run,
+    data: options.Data,
     output: Annotated[Path, typer.Option(help="The page to write, .html.")],
-    split: Split = "test",
-    file_format: Format = None,
-    images: Images = None,
-    knowledge: Store = None,
-    label_map: LabelMap = None,
-    convention: Stray = "conll",
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     predicted: Annotated[
         bool, typer.Option("--predicted", help="Predicted entities, not those of the gold.")
     ] = False,
-    limit: Limit = None,
+    limit: options.Limit = None,
     perplexity: Annotated[
         float, typer.Option(min=1, help="About how many neighbours stand together.")
     ] = 30.0,
     seed: Annotated[int, typer.Option(help="Decides what is random in laying them out.")] = 1,
     title: Title = "",
-    device: Device = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """The vectors of entities in 3D (t-SNE), to turn and zoom; the page opens without a network."""
     from mner.cli.inputs import convention_named

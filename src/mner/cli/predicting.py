@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
 from mner.errors import DataError, UsageError
@@ -37,14 +38,8 @@ def predict(
         str | None,
         typer.Option("--input", help="Posts: .jsonl, .csv, .tsv, .parquet, a text a line, or '-' (stdin)."),
     ] = None,
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    read_pictures: Annotated[
-        bool,
-        typer.Option(
-            "--read-pictures/--no-read-pictures",
-            help="Read what stands in pictures of which nothing else is known, for models that want it.",
-        ),
-    ] = True,
+    knowledge: options.Store = None,
+    read_pictures: options.ReadPictures = True,
     output: Annotated[
         str, typer.Option(help="Where entities go: .jsonl, .csv, .parquet, .conll, or '-' (stdout).")
     ] = "-",
@@ -57,17 +52,15 @@ def predict(
     rejects: Annotated[
         Path | None, typer.Option(help="Where lines that cannot be read go [OUTPUT.rejects.jsonl].")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was stopped.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Start again although a run is unfinished.")
-    ] = False,
-    max_characters: Annotated[int, typer.Option(min=1, help="Longer posts are refused.")] = 100_000,
+    resume: options.Resume = False,
+    overwrite: options.StartAgain = False,
+    max_characters: options.MostCharacters = 100_000,
     html: Annotated[
         Path | None, typer.Option(help="Also write a page with the entities highlighted (1000 posts).")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Recognise entities: of one post given here, or of many with --input and --output."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from mner.cli import options
 from mner.cli.app import app as root
 from mner.cli.console import bars, err, out, print_json
 
@@ -25,19 +26,19 @@ _NAMES = {"own": "own", "swapped": "another post's", "none": "none"}
 
 @root.command()
 def probe(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    data: Annotated[Path, typer.Option(help="Data folder, or one file.")],
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
-    convention: Annotated[str, typer.Option(help="What stray tags mean in gold: conll or strict.")] = "conll",
+    run: options.Run,
+    data: options.Data,
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
+    convention: options.Stray = "conll",
     samples: Annotated[int, typer.Option(min=100, help="Bootstrap samples.")] = 2000,
     level: Annotated[float, typer.Option(min=0.5, max=0.999, help="Level of the intervals.")] = 0.95,
     seed: Annotated[int, typer.Option(help="Decides whose picture a post gets, and the samples.")] = 1,
     plot: Annotated[Path | None, typer.Option(help="Draw the result: a .png, .pdf or .svg file.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Does a run use the picture? Score posts with their own, with another post's, and with none."""
@@ -122,7 +123,7 @@ def score(
         Path | None, typer.Option(help="The run of a model trained alike that reads the text alone.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides whose picture a post gets.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: options.Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Put a run to the generated posts; leaves with 1 where a reader of pictures falls short."""

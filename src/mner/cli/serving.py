@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import err
 from mner.errors import MissingExtraError, UsageError, shown
@@ -26,8 +27,8 @@ def serve(
         str, typer.Option(help="The address to listen at; 0.0.0.0 for other machines too.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 8000,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Processor threads of a computation; torch's choice without.")
     ] = None,

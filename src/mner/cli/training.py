@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
 
@@ -17,7 +18,7 @@ from mner.cli.console import bars, err, out, print_json
 def train(
     recipe: Annotated[Path, typer.Argument(help="A TOML recipe; recipes/ has one a model.")],
     data: Annotated[Path | None, typer.Option(help="Data folder; replaces the recipe's.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    images: options.Images = None,
     knowledge: Annotated[Path | None, typer.Option(help="Knowledge store; replaces the recipe's.")] = None,
     output: Annotated[Path | None, typer.Option(help="Run folder to write; runs/… by default.")] = None,
     start_from: Annotated[Path | None, typer.Option("--from", help="Start from this run's weights.")] = None,
@@ -76,16 +77,16 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
-    data: Annotated[Path, typer.Option(help="Data folder, or one file.")],
-    split: Annotated[str, typer.Option(help="Which split of a folder.")] = "test",
-    file_format: Annotated[str | None, typer.Option("--format", help="Format of the data.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
-    knowledge: Annotated[Path | None, typer.Option(help="Knowledge store, for models that read it.")] = None,
-    label_map: Annotated[list[str] | None, typer.Option(help="Rename a type, as OTHER=MISC.")] = None,
+    run: options.Run,
+    data: options.Data,
+    split: options.Split = "test",
+    file_format: options.Format = None,
+    images: options.Images = None,
+    knowledge: options.Store = None,
+    label_map: options.LabelMap = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Posts computed at once.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
     errors: Annotated[
         bool, typer.Option("--errors", help="Also what is wrong, as `mner errors` says it.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mner.cli import options
 from mner.cli.console import bars, err, out, print_json
 from mner.cli.experiment import app
 from mner.cli.knowledge import KEY_VARIABLE, endpoint_key, may_be_sent
@@ -35,24 +36,17 @@ def zero_shot(
         list[str] | None, typer.Option(help="Rename a type of the data, as OTHER=MISC.")
     ] = None,
     pictures: Annotated[bool, typer.Option("--pictures", help="Show the model the pictures, too.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    images: options.Images = None,
     store: Annotated[
         Path | None, typer.Option(help="Where answers are kept; beside --output by default.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many posts.")] = None,
+    limit: options.Limit = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once.")] = 8,
     max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 600,
     convention: Annotated[str, typer.Option(help="What stray tags mean: conll or strict.")] = "conll",
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again what failed before.")
-    ] = False,
-    may_send: Annotated[
-        bool, typer.Option("--yes-send-to-endpoint", help="Posts and pictures may be sent to the endpoint.")
-    ] = False,
-    key_variable: Annotated[
-        str,
-        typer.Option("--api-key-variable", help="The environment variable that holds the endpoint's key."),
-    ] = KEY_VARIABLE,
+    retry_failed: options.RetryFailed = False,
+    may_send: options.MaySend = False,
+    key_variable: options.KeyVariable = KEY_VARIABLE,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Ask a language model for the entities of a data set, and score them as any other system's.

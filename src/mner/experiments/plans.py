@@ -200,7 +200,7 @@ def make_plan(
         for data in file.data_of(row):
             for setting in file.settings_of(row, data):
                 for sampling in planner.samplings(data, setting):
-                    for seed in row.seeds or file.table.seeds:
+                    for seed in file.table.seeds if row.seeds is None else row.seeds:
                         plan.cells.append(planner.cell(row, data, setting, sampling, seed))
     return plan
 

@@ -8,7 +8,7 @@ the cells.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -374,19 +374,25 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
     return file
 
 
-def only(file: TableFile, rows: Iterable[str] = (), data: Iterable[str] = ()) -> TableFile:
-    """A table with some of its rows and data sets alone.
+def only(
+    file: TableFile, rows: Iterable[str] = (), data: Iterable[str] = (), seeds: Iterable[int] = ()
+) -> TableFile:
+    """A table with some of its rows, data sets and seeds alone.
 
     Args:
         file: The table.
         rows: Names of rows; all where empty.
         data: Names of data sets; all where empty.
+        seeds: Seeds; all where empty.
 
     Raises:
-        RecipeError: There is no such row or data set.
+        RecipeError: There is no such row, data set or seed.
     """
     table = file.table
-    rows, data = list(rows), list(data)
+    rows, data, seeds = list(rows), list(data), list(seeds)
+    known = {*table.seeds, *(seed for row in table.rows for seed in row.seeds or ())}
+    for seed in seeds:
+        _known(str(seed), [str(each) for each in sorted(known)], f"{file.path}: there is no seed")
     for name in rows:
         _known(name, [row.name for row in table.rows], f"{file.path}: there is no row")
     for name in data:
@@ -395,11 +401,20 @@ def only(file: TableFile, rows: Iterable[str] = (), data: Iterable[str] = ()) ->
         file,
         table=table.model_copy(
             update={
-                "rows": [row for row in table.rows if not rows or row.name in rows],
+                "rows": [
+                    row if row.seeds is None else row.model_copy(update={"seeds": _among(row.seeds, seeds)})
+                    for row in table.rows
+                    if not rows or row.name in rows
+                ],
+                "seeds": _among(table.seeds, seeds),
                 "data": _showing(table.data, data or None),
             }
         ),
     )
+
+
+def _among(there: Iterable[int], wanted: Sequence[int]) -> list[int]:
+    return [seed for seed in there if not wanted or seed in wanted]
 
 
 def merged(tables: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def with_placeholders_of(settings: KnowledgeSettings, posts: Iterable[Post]) -> 
     return replace(settings, placeholders=tuple(found))
 
 
-def drop_knowledge(posts: Sequence[Post], share: float, seed: int) -> list[Post]:
+def drop_knowledge(posts: Sequence[Post], share: float, seed: int, but: Sequence[str] = ()) -> list[Post]:
     """Posts of which a random share has lost all knowledge, alternative text included.
 
     A recogniser that learns from such posts too does not come to rely on what will be missing.
@@ -86,12 +86,17 @@ def drop_knowledge(posts: Sequence[Post], share: float, seed: int) -> list[Post]
         posts: The posts.
         share: The share of posts, 0 to 1.
         seed: Decides which; the same for the same seed and number of posts.
+        but: Posts whose id begins with one of these lose nothing.
     """
     lost = np.random.default_rng(seed).random(len(posts)) < share
     return [
-        post.with_fields(knowledge=(), alt=None) if gone else post
+        post.with_fields(knowledge=(), alt=None) if gone and not _begins(post, but) else post
         for post, gone in zip(posts, lost, strict=True)
     ]
+
+
+def _begins(post: Post, beginnings: Sequence[str]) -> bool:
+    return post.id is not None and post.id.startswith(tuple(beginnings))
 
 
 def coverage(posts: Iterable[Post]) -> dict[str, int]:

@@ -95,12 +95,15 @@ class KnowledgeSection(Section):
             says that they are there, ``drop`` leaves them out wherever the run is used.
         drop: Share of the training posts that lose all knowledge, at random, so that the model does not come
             to rely on it.
+        drop_except: Posts whose id begins with one of these lose nothing: those of which the knowledge alone
+            tells the answer.
     """
 
     store: str | None = None
     kinds: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: list(KINDS))
     placeholders: Literal["keep", "drop"] = "keep"
     drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    drop_except: list[str] = Field(default_factory=list)
 
 
 class EncodingSection(Section):

@@ -346,7 +346,7 @@ def _with_knowledge(
     dropped = 0
     if section.drop:
         whole = splits[train_name]
-        splits[train_name] = drop_knowledge(whole, section.drop, recipe.training.seed)
+        splits[train_name] = drop_knowledge(whole, section.drop, recipe.training.seed, section.drop_except)
         dropped = sum(left != post for left, post in zip(splits[train_name], whole, strict=True))
         say(f"{dropped} of the {len(whole)} posts to train on have lost their knowledge.")
     placeholders = list(found.placeholders)
