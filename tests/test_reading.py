@@ -12,10 +12,10 @@ from mner.reading import TextReader
 from tests.contract.tiny import tiny
 
 
-def picture(text, size=(420, 140)):
+def picture(text, size=(480, 160)):
     """A PNG with a text in it."""
     drawn = Image.new("RGB", size, "white")
-    ImageDraw.Draw(drawn).text((20, 40), text, font=ImageFont.load_default(size=54), fill="black")
+    ImageDraw.Draw(drawn).text((60, 60), text, font=ImageFont.load_default(size=40), fill="black")
     file = io.BytesIO()
     drawn.save(file, "PNG")
     return file.getvalue()
@@ -47,7 +47,7 @@ def test_a_text_with_its_picture_is_answered_with_what_stands_there(recognizer):
     image = picture("PORT ELLERY")
     told = Post.from_text("Ada reads", alt="PORT ELLERY")
     with_picture = recognizer("Ada reads", image=image)
-    assert [e.score for e in with_picture] == pytest.approx([e.score for e in recognizer(told)], abs=1e-5)
+    assert with_picture == recognizer(told) != recognizer("Ada reads")
     # A post is taken as it is.
     assert recognizer(Post.from_text("Ada reads", image=image)) == recognizer("Ada reads")
 

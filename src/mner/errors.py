@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
 
@@ -116,6 +117,11 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """`repr(value)` cut to `limit` characters, for messages that quote what a file contains."""
+    """`repr(value)` cut to `limit` characters, for messages that quote what a file contains.
+
+    A path stays whole.
+    """
+    if isinstance(value, PurePath):
+        return repr(str(value))
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"

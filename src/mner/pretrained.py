@@ -133,7 +133,7 @@ def folder_digest(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.suffix in _SHAPING_SUFFIXES and path.is_file())
     if not files:
         raise BackboneError(
-            f"The folder {shown(str(folder))} is not a model.", expected="config.json and model.safetensors"
+            f"The folder {shown(folder)} is not a model.", expected="config.json and model.safetensors"
         )
     whole = hashlib.sha256()
     for path in files:

@@ -404,7 +404,7 @@ def checked_settings(folder: Path) -> dict[str, Any]:
     """
     if not folder.is_dir():
         raise RunFolderError(
-            f"There is no run folder {shown(str(folder))}.",
+            f"There is no run folder {shown(folder)}.",
             hint="`mner train RECIPE.toml` makes one.",
         )
     settings = read_json(folder / SETTINGS_FILE)

@@ -37,7 +37,7 @@ def test_a_worker_reads_what_one_machine_reads():
     assert told == list(map(TextReader(inputs).add, posts))
     assert told[0].known("ocr").text == "JORDAN"
     assert told[1:] == posts[1:]
-    asked = KnowledgeWorker(KnowledgeWork(providers=[("rapidocr", {})]), KnowledgeSettings(("ocr",)), inputs)
+    asked = KnowledgeWorker(KnowledgeWork(providers=[("ocr", {})]), KnowledgeSettings(("ocr",)), inputs)
     assert [post.known("ocr") and post.known("ocr").text for post in asked.tell(posts)] == [
         "JORDAN",
         "JORDAN",

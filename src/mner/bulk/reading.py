@@ -173,7 +173,7 @@ class Lines:
                 self.total = source.stat().st_size if source.is_file() else None
             except OSError as error:
                 raise DataError(
-                    f"The posts in {shown(str(source))} cannot be read.", got=error.strerror or str(error)
+                    f"The posts in {shown(source)} cannot be read.", got=error.strerror or str(error)
                 ) from error
         else:
             self.name = "standard input"

@@ -10,6 +10,7 @@ import typer
 from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
+from mner.cli.inputs import Source, convention_named, opened, supplied
 from mner.errors import UsageError
 
 
@@ -62,18 +63,14 @@ def export(
         raise UsageError(
             "Eight bits cost accuracy, and how much is to be said.", expected="--data FOLDER with gold"
         )
-    from mner.cli.data import parse_label_map
-    from mner.data import read_folder
     from mner.onnx.exporting import cost_of, export_onnx
-    from mner.recognizer import Recognizer
 
-    recognizer = Recognizer.from_pretrained(run, device="cpu")
+    recognizer = opened(run, "cpu")
     size = export_onnx(recognizer, onnx, bfloat16=bfloat16, int8=int8, overwrite=overwrite)
     cost = None
     if data is not None:
-        posts = read_folder(data, label_map=parse_label_map(label_map or [])).split(split)
-        if knowledge is not None:
-            posts = list(recognizer.knowledge.supply(posts, knowledge))
+        source = Source(data, split, label_map=label_map or ())
+        posts = supplied(recognizer, source.posts(), knowledge)
         cost = cost_of(recognizer, onnx, posts, progress=bars)
     if as_json:
         print_json({"file": str(onnx), "bytes": size, "cost": cost.as_dict() if cost is not None else None})
@@ -91,9 +88,8 @@ def export(
 
 def _publish(run: Path, hub: str | None, license: str | None, public: bool, as_json: bool) -> None:
     from mner.publishing import push_to_hub, save_card
-    from mner.recognizer import Recognizer
 
-    recognizer = Recognizer.from_pretrained(run, device="cpu")
+    recognizer = opened(run, "cpu")
     if hub is None:
         written = str(save_card(recognizer, run, name=run.resolve().name, license=license))
     else:
@@ -116,20 +112,17 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Make a run say how sure it is: fit a temperature on validation posts, and keep it in the run."""
-    from mner.cli.data import parse_label_map
-    from mner.data import read_folder
     from mner.evaluation.temperature import fit_temperature, measured
-    from mner.recognizer import SETTINGS_FILE, Recognizer, read_json, write_json
+    from mner.recognizer import SETTINGS_FILE, read_json, write_json
 
-    recognizer = Recognizer.from_pretrained(run, device=device)
-    posts = read_folder(data, label_map=parse_label_map(label_map or [])).split(split)
-    if knowledge is not None:
-        posts = list(recognizer.knowledge.supply(posts, knowledge))
+    stray = convention_named(convention)
+    recognizer = opened(run, device)
+    posts = supplied(recognizer, Source(data, split, label_map=label_map or ()).posts(), knowledge)
     found: dict[str, float] = {}
-    before = measured(recognizer, posts, convention, progress=bars)
+    before = measured(recognizer, posts, stray, progress=bars)
     found["before"] = before.expected_error
-    recognizer.temperature = fit_temperature(recognizer, posts, convention, progress=bars)
-    found["after"] = measured(recognizer, posts, convention, progress=bars).expected_error
+    recognizer.temperature = fit_temperature(recognizer, posts, stray, progress=bars)
+    found["after"] = measured(recognizer, posts, stray, progress=bars).expected_error
     settings = read_json(run / SETTINGS_FILE)
     write_json(run / SETTINGS_FILE, {**settings, "temperature": recognizer.temperature})
     if as_json:

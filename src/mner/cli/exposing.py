@@ -12,6 +12,7 @@ from rich.table import Table
 from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, err, out, print_json
+from mner.cli.inputs import Source, opened, supplied
 from mner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,12 +47,10 @@ def expose(
             "There is no post to look at." if text is None else "A text and --data were both given.",
             expected="either a text or --data FOLDER",
         )
-    from mner.data import read_folder, read_posts
     from mner.exposing import write_arrays
     from mner.posts import Post
-    from mner.recognizer import Recognizer
 
-    recognizer = Recognizer.from_pretrained(run, device=device)
+    recognizer = opened(run, device)
     if not recognizer.model.exposes:
         raise UsageError(
             f"The model {recognizer.name} has nothing to show.",
@@ -61,19 +60,14 @@ def expose(
         posts = [Post.from_text(text, image=image, alt=alt)]
     else:
         assert data is not None
-        if data.is_dir():
-            posts = list(read_folder(data, format=file_format, images=images).split(split))
-        else:
-            posts = list(read_posts(data, format=file_format, images=images))
-        posts = posts[:limit]
-    if knowledge is not None:
-        posts = list(recognizer.knowledge.supply(posts, knowledge))
+        posts = Source(data, split, file_format, images).posts()[:limit]
+    known = supplied(recognizer, posts, knowledge)
     first: Arrays = {}
 
     def shown() -> Iterator[tuple[str, Arrays]]:
-        with bars("looking", len(posts)) as advance:
-            for start in range(0, len(posts), batch_size):
-                chunk = posts[start : start + batch_size]
+        with bars("looking", len(known)) as advance:
+            for start in range(0, len(known), batch_size):
+                chunk = known[start : start + batch_size]
                 for post, arrays in zip(chunk, recognizer.exposed(chunk), strict=True):
                     first.update({name: values for name, values in arrays.items() if name not in first})
                     yield post.id or "", arrays

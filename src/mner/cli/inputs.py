@@ -69,7 +69,11 @@ def convention_named(name: str) -> Convention:
     """
     names = [one.value for one in Convention]
     if name not in names:
-        raise UsageError(f"There is no convention {shown(name)}.", hint=did_you_mean(name, names))
+        raise UsageError(
+            f"There is no convention {shown(name)}.",
+            expected=" or ".join(names),
+            hint=did_you_mean(name, names),
+        )
     return Convention(name)
 
 

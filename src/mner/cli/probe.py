@@ -11,6 +11,7 @@ from rich.table import Table
 from mner.cli import options
 from mner.cli.app import app as root
 from mner.cli.console import bars, err, out, print_json
+from mner.cli.inputs import Source, convention_named, opened, supplied
 
 if TYPE_CHECKING:
     from mner.evaluation.probe_scoring import FormResult, ProbeResult
@@ -42,30 +43,16 @@ def probe(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Does a run use the picture? Score posts with their own, with another post's, and with none."""
-    from mner.cli.data import parse_label_map
-    from mner.data import read_folder, read_posts
-    from mner.data.dataset import rename_labels
-    from mner.errors import UsageError
     from mner.evaluation.probe_swapping import probe_posts
     from mner.knowledge.supplying import coverage
     from mner.models import model_named
-    from mner.recognizer import Recognizer
-    from mner.tags import Convention
 
-    if convention not in list(Convention):
-        raise UsageError(
-            f"There is no convention {convention!r}.", expected=" or ".join(one.value for one in Convention)
-        )
-    recognizer = Recognizer.from_pretrained(run, device=device)
-    renamed = parse_label_map(label_map or [])
-    if data.is_dir():
-        posts = read_folder(data, format=file_format, images=images, label_map=renamed).split(split)
-    else:
-        posts = rename_labels(list(read_posts(data, format=file_format, images=images)), renamed)
-    if knowledge is not None:
-        posts = list(recognizer.knowledge.supply(posts, knowledge))
+    stray = convention_named(convention)
+    recognizer = opened(run, device)
+    source = Source(data, split, file_format, images, label_map or ())
+    posts = supplied(recognizer, source.posts(), knowledge)
     result = probe_posts(
-        recognizer, posts, convention=convention, samples=samples, level=level, seed=seed, progress=bars
+        recognizer, posts, convention=stray, samples=samples, level=level, seed=seed, progress=bars
     )
     if plot is not None:
         from mner.plots.probe import plot_swaps

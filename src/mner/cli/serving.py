@@ -126,9 +126,7 @@ def _key(file: Path | None) -> str | None:
     try:
         key = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The API key in {shown(str(file))} cannot be read.", got=str(error)) from error
+        raise UsageError(f"The API key in {shown(file)} cannot be read.", got=str(error)) from error
     if not key:
-        raise UsageError(
-            f"The file {shown(str(file))} holds no API key.", expected="the key and nothing else"
-        )
+        raise UsageError(f"The file {shown(file)} holds no API key.", expected="the key and nothing else")
     return key

@@ -11,6 +11,7 @@ import typer
 from mner.cli import options
 from mner.cli.console import bars, err, out, print_json
 from mner.cli.experiment import app
+from mner.cli.inputs import Source, convention_named
 from mner.cli.knowledge import KEY_VARIABLE, endpoint_key, may_be_sent
 from mner.errors import UsageError
 
@@ -54,19 +55,14 @@ def zero_shot(
     Every answer is kept as it comes, so an interrupted run goes on when it is repeated. A mention that is
     not in the text is refused and counted.
     """
-    from mner.cli.data import parse_label_map
     from mner.cli.results import score_table
-    from mner.data import read_folder
     from mner.experiments.zero_shot import predict_zero_shot, score_zero_shot
     from mner.knowledge.providers.endpoint import EndpointEntities
     from mner.knowledge.store import KnowledgeStore
-    from mner.tags import Convention
 
-    if convention not in tuple(Convention):
-        raise UsageError(f"There is no convention {convention!r}.", expected="conll or strict")
+    stray = convention_named(convention)
     key = endpoint_key(key_variable)
-    posts = read_folder(data, images=images, label_map=parse_label_map(label_map), progress=bars).split(split)
-    posts = posts[:limit]
+    posts = Source(data, split, images=images, label_map=label_map or ()).posts()[:limit]
 
     def asker(with_pictures: bool) -> EndpointEntities:
         return EndpointEntities(
@@ -81,7 +77,7 @@ def zero_shot(
         )
 
     first = asker(pictures)
-    _check_types(posts, first, convention)
+    _check_types(posts, first, stray)
     if store is None:
         store = output.with_suffix(".sqlite")
         store.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +92,7 @@ def zero_shot(
             progress=bars,
         )
     _write(output, posts, found.predicted)
-    scores = score_zero_shot(posts, found, convention)
+    scores = score_zero_shot(posts, found, stray)
     if as_json:
         print_json({"predictions": str(output), **found.as_dict(), "scores": scores.as_dict()})
     else:

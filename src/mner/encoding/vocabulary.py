@@ -106,7 +106,7 @@ def read_vectors(path: Path, most: int | None = None) -> tuple[list[str], np.nda
     """
     if not path.is_file():
         raise DataError(
-            f"There is no file of word vectors {shown(str(path))}.",
+            f"There is no file of word vectors {shown(path)}.",
             hint="Name a text file as GloVe or word2vec write them, or leave the setting out.",
         )
     words: list[str] = []
@@ -136,5 +136,5 @@ def read_vectors(path: Path, most: int | None = None) -> tuple[list[str], np.nda
             if most is not None and len(words) >= most:
                 break
     if not rows:
-        raise DataError(f"The file of word vectors {shown(str(path))} is empty.")
+        raise DataError(f"The file of word vectors {shown(path)} is empty.")
     return words, np.stack(rows)

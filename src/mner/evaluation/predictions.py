@@ -14,7 +14,7 @@ from mner.posts import Entity, Post
 def write_predictions(
     path: Path | str, posts: Iterable[Post], predicted: Iterable[Sequence[Entity]], *, overwrite: bool = False
 ) -> int:
-    """Write posts with their predicted entities as JSONL.
+    """Write posts with their predicted entities as JSONL; a picture in memory is left out.
 
     Args:
         path: The file.
@@ -30,7 +30,10 @@ def write_predictions(
         DataError: A post cannot be written as JSON.
     """
     said = (
-        post.with_fields(entities=tuple(entities), tags=None)
+        # A picture in memory has no name to be written down, and nobody looks for it in predictions.
+        post.with_fields(
+            entities=tuple(entities), tags=None, image=None if isinstance(post.image, bytes) else post.image
+        )
         for post, entities in zip(posts, predicted, strict=True)
     )
     return write_jsonl(said, path, overwrite=overwrite)

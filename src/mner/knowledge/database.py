@@ -104,15 +104,15 @@ class StoreFile:
 
     def _prepare(self) -> None:
         connection = self._connection
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
         is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not self.read_only:
             if is_empty:
                 connection.execute("PRAGMA journal_mode = WAL")
                 self._create()
-                application = _APPLICATION
             # FULL: an answer that was paid for outlives a loss of power, not only the end of the process.
             connection.execute("PRAGMA synchronous = FULL")
+        # Read now and not before: another process may have made the tables just then.
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
         if application != _APPLICATION:
             raise StoreError(
                 f"{self.path} is a SQLite file, but not a knowledge store.",

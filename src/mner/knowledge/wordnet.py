@@ -112,7 +112,7 @@ class WordNet:
             content = (self.folder / name).read_bytes()
         except OSError as error:
             raise WordNetError(
-                f"The folder {shown(str(self.folder))} is not a WordNet.",
+                f"The folder {shown(self.folder)} is not a WordNet.",
                 expected="data.noun and index.noun, as Debian's wordnet-base or nltk's copy have them",
                 got=str(error),
             ) from error

@@ -35,9 +35,12 @@ def load_config(name: str) -> PreTrainedConfig:
         BackboneError: It cannot be found or read.
     """
     try:
-        return AutoConfig.from_pretrained(locate(name))
+        config = AutoConfig.from_pretrained(locate(name))
     except (OSError, ValueError, KeyError) as error:
         raise _loading(name, "its configuration", error) from error
+    # The folder that it lay in says something about a machine, and would be saved with it.
+    config.name_or_path = ""
+    return config
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

@@ -79,6 +79,7 @@ def load_tower_config(name: str) -> PreTrainedConfig:
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(name, "its configuration", error) from error
     config = getattr(config, "vision_config", config)
+    config.name_or_path = ""
     _check(config, name)
     return config
 

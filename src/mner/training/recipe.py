@@ -258,10 +258,10 @@ def read_toml(path: str | Path, what: str) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(
-            f"There is no {what} {shown(str(path))}.", hint="The folder recipes/ has some of each system."
+            f"There is no {what} {shown(path)}.", hint="The folder recipes/ has some of each system."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The {what} {shown(str(path))} cannot be read.", got=str(error)) from error
+        raise RecipeError(f"The {what} {shown(path)} cannot be read.", got=str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path} is not valid TOML.", got=str(error)) from error
 
