@@ -6,6 +6,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mner.errors import UsageError
 from mner.posts import Entity, Post
 
 # Backgrounds on which the text, dark on light and light on dark, keeps a contrast of 4.5 or more.
@@ -103,8 +104,15 @@ def document(title: str, body: str, labels: Sequence[str] = (), style: str = "")
     )
 
 
-def write_page(path: Path, posts: Sequence[tuple[Post, Sequence[Entity]]], title: str) -> None:
-    """Write `page` to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A lone surrogate, which JSON may bring, has no place in UTF-8.
-    path.write_text(page(posts, title), encoding="utf-8", errors="replace")
+def write_page(path: Path, page: str) -> None:
+    """Write an HTML page, and the folder it lies in.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A lone surrogate, which JSON may bring, has no place in UTF-8.
+        path.write_text(page, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(f"The page {path} cannot be written.", got=str(error)) from error

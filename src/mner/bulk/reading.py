@@ -6,16 +6,16 @@ what it skips is what was read before.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from mner.bulk.lines import MOST_LINE_BYTES, Lines, Position
 from mner.data import parse_jsonl_line
 from mner.data.files import BOM, decode, place
 from mner.data.jsonl import post_of_record
@@ -25,11 +25,8 @@ from mner.posts import Post
 MOST_CHARACTERS = 100_000
 """The longest text that is predicted unless more is asked for: a post of some 50 pages."""
 
-MOST_LINE_BYTES = 4 * 2**20
-"""The longest line that is held in memory; JSON may need twelve bytes for a character."""
-
 _SHOWN = 200
-_PIECE = 2**20
+_BUFFER = 2**20
 _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -58,25 +55,6 @@ class Item:
     post: Post | None
     problem: str | None = None
     content: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far an input has been read.
-
-    Args:
-        line: Lines (or rows) read.
-        size: Bytes read; 0 where rows count.
-        digest: SHA-256 of those bytes, or what else tells the input.
-    """
-
-    line: int = 0
-    size: int = 0
-    digest: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The position as JSON writes it."""
-        return asdict(self)
 
 
 class Reader(Protocol):
@@ -144,149 +122,8 @@ def longest_line(most_characters: int) -> int:
     return max(MOST_LINE_BYTES, 12 * most_characters)
 
 
-class Lines:
-    """The lines of a file or stream as bytes, how many bytes they are, and their digest.
-
-    Args:
-        source: A file, or an open stream of bytes.
-        most_bytes: The longest line that is held.
-        part: Of a file, the position at which to start and the byte at which to stop, both between lines.
-
-    Raises:
-        DataError: The file cannot be opened.
-    """
-
-    def __init__(
-        self,
-        source: Path | BinaryIO,
-        most_bytes: int = MOST_LINE_BYTES,
-        part: tuple[Position, int] | None = None,
-    ) -> None:
-        self.most_bytes = most_bytes
-        self.base: Path | None = None
-        self.total: int | None = None
-        if isinstance(source, Path):
-            self.name = str(source)
-            self.base = source.parent
-            try:
-                self._file: BinaryIO = source.open("rb")
-                self.total = source.stat().st_size if source.is_file() else None
-            except OSError as error:
-                raise DataError(
-                    f"The posts in {shown(source)} cannot be read.", got=error.strerror or str(error)
-                ) from error
-        else:
-            self.name = "standard input"
-            self._file = source
-        self.line = 0
-        self.size = 0
-        self._end: int | None = None
-        if part is not None:
-            start, self._end = part
-            self.line, self.size = start.line, self._file.seek(start.size)
-        self._digest = hashlib.sha256()
-        self._waiting: list[bytes] = []
-
-    @property
-    def position(self) -> Position:
-        """Up to where lines were accepted."""
-        return Position(self.line, self.size, self._digest.hexdigest())
-
-    @property
-    def share(self) -> float | None:
-        """The part of the bytes that was accepted."""
-        return min(self.size / self.total, 1.0) if self.total else None
-
-    def skip(self, position: Position) -> None:
-        """Skip what was read before; see `Reader.skip`."""
-        remaining = position.size - self.size
-        while self._waiting and len(self._waiting[-1]) <= remaining:
-            remaining -= self._count(self._waiting.pop())
-        while remaining > 0 and (piece := self._file.read(min(remaining, _PIECE))):
-            remaining -= self._count(piece)
-        if remaining or self._digest.hexdigest() != position.digest:
-            raise DataError(
-                f"The first {position.line} lines of {self.name} are not those that were read before.",
-                expected="the same input, or one that has grown at its end",
-                hint="Start again with --overwrite.",
-            )
-        self.line = position.line
-
-    def next(self) -> bytes | None:
-        """The next line, not yet accepted; None at the end.
-
-        Of a line that is too long only the beginning; its rest is dropped when that is accepted.
-        """
-        if self._waiting:
-            return self._waiting.pop()
-        if self._end is not None and self.size >= self._end:
-            return None
-        return self._file.readline(self.most_bytes + 1) or None
-
-    def is_too_long(self, raw: bytes) -> bool:
-        """Whether this is the beginning of a line longer than what is held."""
-        return len(raw) > self.most_bytes
-
-    def accept(self, raw: bytes) -> None:
-        """Count a line as read."""
-        self._count(raw)
-        if self.is_too_long(raw):
-            while not raw.endswith(b"\n") and (raw := self._file.readline(_PIECE)):
-                self._count(raw)
-        self.line += 1
-
-    def _count(self, raw: bytes) -> int:
-        self._digest.update(raw)
-        self.size += len(raw)
-        return len(raw)
-
-    def give_back(self, lines: list[bytes]) -> None:
-        """Lines that come again: they were not accepted."""
-        self._waiting.extend(reversed(lines))
-
-    def text(self, raw: bytes) -> str:
-        """The line about to be accepted as text, without its end.
-
-        Raises:
-            DataError: It is not UTF-8.
-        """
-        text = decode(raw, self.name, line=self.line + 1, offset=self.size)
-        if self.size == 0:
-            text = text.removeprefix(BOM)
-        return text.removesuffix("\n").removesuffix("\r")
-
-    def begins_with_an_object(self) -> bool:
-        """Whether the first line that is not blank begins like a JSON object."""
-        seen: list[bytes] = []
-        answer = False
-        # Blank lines at the beginning are few; were they many, the first thousand tell enough.
-        while len(seen) < 1000 and (raw := self.next()) is not None:
-            seen.append(raw)
-            stripped = raw.removeprefix(codecs.BOM_UTF8).strip()
-            if stripped:
-                answer = stripped.startswith(b"{")
-                break
-        self.give_back(seen)
-        return answer
-
-    def refuse_other_encodings(self, raw: bytes) -> None:
-        """Refuse a whole file that is not UTF-8 from its first bytes on.
-
-        Raises:
-            DataError: It begins with the byte order mark of UTF-16.
-        """
-        if self.size == 0 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            decode(raw, self.name)
-
-
-class TextLines:
-    """Posts as JSON objects or as texts, one a line; blank lines are passed over.
-
-    Args:
-        lines: The lines.
-        format: ``jsonl`` or ``text``.
-        most_characters: Longer texts are items with a problem.
-    """
+class _LineReader:
+    """What knows how far it is by its lines."""
 
     def __init__(self, lines: Lines, format: str, most_characters: int) -> None:
         self.lines = lines
@@ -304,8 +141,18 @@ class TextLines:
         return self.lines.share
 
     def skip(self, position: Position) -> None:
-        """See `Reader.skip`."""
+        """See `Reader.skip`; a header has been read already."""
         self.lines.skip(position)
+
+
+class TextLines(_LineReader):
+    """Posts as JSON objects or as texts, one a line; blank lines are passed over.
+
+    Args:
+        lines: The lines.
+        format: ``jsonl`` or ``text``.
+        most_characters: Longer texts are items with a problem.
+    """
 
     def __iter__(self) -> Iterator[Item]:
         lines = self.lines
@@ -334,7 +181,7 @@ class TextLines:
             return _refused(number, str(error), raw)
 
 
-class TableRows:
+class TableRows(_LineReader):
     """Posts as rows of comma-separated values; the first row names the columns.
 
     A row with a quotation mark that never closes would take the rest of the file with it. So a record of
@@ -351,27 +198,11 @@ class TableRows:
     """
 
     def __init__(self, lines: Lines, format: str, most_characters: int) -> None:
-        self.lines = lines
-        self.format = format
-        self.most_characters = most_characters
+        super().__init__(lines, format, most_characters)
         self._separator = "\t" if format == "tsv" else ","
         # The longest record with a text of that length: every character a doubled quotation mark.
         csv.field_size_limit(max(csv.field_size_limit(), lines.most_bytes))
         self.columns = self._header()
-
-    @property
-    def position(self) -> Position:
-        """See `Reader.position`."""
-        return self.lines.position
-
-    @property
-    def share(self) -> float | None:
-        """See `Reader.share`."""
-        return self.lines.share
-
-    def skip(self, position: Position) -> None:
-        """See `Reader.skip`; the header has been read already."""
-        self.lines.skip(position)
 
     def _header(self) -> list[str]:
         found = self._record()
@@ -481,7 +312,7 @@ class ParquetRows:
         self.path = path
         self.most_characters = most_characters
         try:
-            self._file = parquet.ParquetFile(path, buffer_size=_PIECE)
+            self._file = parquet.ParquetFile(path, buffer_size=_BUFFER)
             with path.open("rb") as file:
                 size = file.seek(0, io.SEEK_END)
                 file.seek(max(0, size - 2**16))

@@ -28,7 +28,7 @@ def demo(
         _show_bundled()
     from mner.cli.results import score_table
     from mner.data import read_folder
-    from mner.html import write_page
+    from mner.html import page, write_page
     from mner.posts import Post
     from mner.training.recipe import check_recipe
     from mner.training.run import train
@@ -76,10 +76,10 @@ def demo(
     found = run.recognizer.predict(unseen)
     for post, entities in zip(unseen, found, strict=True):
         out.print(highlighted(post.text, entities))
-    page = output / "demo.html"
-    write_page(page, list(zip(unseen, found, strict=True)), title="Entities in posts not trained on")
+    written = output / "demo.html"
+    write_page(written, page(list(zip(unseen, found, strict=True)), "Entities in posts not trained on"))
     out.print(Rule("Done"))
-    out.print(f"The same as a page: {page}", soft_wrap=True)
+    out.print(f"The same as a page: {written}", soft_wrap=True)
     out.print(f'Try your own: mner predict "…" --model {output / "run"}', markup=False, soft_wrap=True)
     out.print('With the recogniser that comes with mner: mner predict "…" --image …', markup=False)
 

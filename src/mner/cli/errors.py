@@ -12,6 +12,7 @@ from rich.table import Table
 from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import err, out, print_json
+from mner.html import write_page
 from mner.posts import Entity, Post
 
 if TYPE_CHECKING:
@@ -322,19 +323,3 @@ def _cell(value: object) -> str:
     if value is None:
         return "-"
     return f"{100 * value:.2f}" if isinstance(value, float) else str(value)
-
-
-def write_page(path: Path, page: str) -> None:
-    """Write an HTML page.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
-    from mner.errors import UsageError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A lone surrogate, which JSON may bring, has no place in UTF-8.
-        path.write_text(page, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise UsageError(f"The page {path} cannot be written.", got=str(error)) from error

@@ -278,7 +278,7 @@ def vectors(
     points = laid_out(found.vectors, perplexity=perplexity, seed=seed)
     above = title or f"{recognizer.name}: {len(points)} entities of {data.name}"
     page = vectors_page(points, found.labels, found.mentions, found.posts, above)
-    from mner.cli.errors import write_page
+    from mner.html import write_page
 
     write_page(output, page)
     err.print(f"The page is {output}", markup=False)

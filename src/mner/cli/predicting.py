@@ -156,9 +156,9 @@ def say_report(report: BulkReport, source: str) -> None:
 
 
 def _write_page(path: Path, posts: Sequence[tuple[Post, Sequence[Entity]]]) -> None:
-    from mner.html import write_page
+    from mner.html import page, write_page
 
-    write_page(path, posts, "Entities")
+    write_page(path, page(posts, "Entities"))
     err.print(f"A page with {len(posts)} posts: {path}", markup=False, soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mner.errors import MnerError, RecipeError, did_you_mean, shown
 from mner.experiments.published import published_table
-from mner.training.recipe import Recipe, Section, check_recipe, explained, read_toml
+from mner.training.recipe import DataSection, Recipe, Section, check_recipe, explained, read_toml
 
 Changes = dict[str, Any]
 """Changes of a recipe, as the recipe's own tables: ``{ model.threshold = 0.3 }``."""
@@ -49,18 +49,12 @@ class Sample(Section):
         return self
 
 
-class DataEntry(Section):
-    """``[data.NAME]``: a data set.
+class DataEntry(DataSection):
+    """``[data.NAME]``: a data set, as a recipe's ``[data]`` has it, and what a table says besides.
+
+    Folders start from the table's own; `folder` is NAME where None, and `--data` replaces it.
 
     Args:
-        folder: Its folder, from the table's own; NAME where None. `--data` replaces it.
-        format: Its format; recognised where None.
-        images: Folder of the pictures, from the table's own; found beside the data where None.
-        label_map: Types to rename.
-        convention: What stray tags mean in gold, in training and in the table's first scores.
-        train: Name of the split to train on.
-        valid: Name of the split that chooses the checkpoint.
-        test: Name of the split that is scored.
         knowledge: Its knowledge store, from the table's own folder; `--knowledge` replaces it.
         sample: Train on a part of the posts.
         also_score: Other data sets of the table whose test posts are scored too, and the name of that
@@ -70,14 +64,6 @@ class DataEntry(Section):
         shown: Whether its cells stand in the report; not where it is only there to start from.
     """
 
-    folder: str | None = None
-    format: str | None = None
-    images: str | None = None
-    label_map: dict[str, str] = Field(default_factory=dict)
-    convention: Literal["conll", "strict"] = "conll"
-    train: str = "train"
-    valid: str = "valid"
-    test: str = "test"
     knowledge: str | None = None
     sample: Sample | None = None
     also_score: dict[str, str] = Field(default_factory=dict)

@@ -61,6 +61,20 @@ async def answer(refusal: Refusal, send: Send, headers: dict[str, str] | None = 
     await send({"type": "http.response.body", "body": body})
 
 
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """What hands out a body that was received already, and then what else comes."""
+    given = False
+
+    async def receiving() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receiving
+
+
 class Recorded:
     """Gives each request a name, and writes down how it was answered and how long that took.
 
@@ -214,16 +228,7 @@ class BodyReceived:
                 return
             if not complete:
                 return  # the client has gone
-            given = False
-
-            async def receiving() -> Message:
-                nonlocal given
-                if given:
-                    return await receive()
-                given = True
-                return {"type": "http.request", "body": bytes(body), "more_body": False}
-
-            await self.app(scope, receiving, send)
+            await self.app(scope, replayed(bytes(body), receive), send)
         finally:
             self._held -= len(body)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from mner.serving.guard import App, Message, Receive, Scope, Send, answer
+from mner.serving.guard import App, Receive, Scope, Send, answer, replayed
 from mner.serving.refusals import Refusal
 
 _READ = re.compile(
@@ -128,16 +128,7 @@ class PageGuard:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(content)).encode()),
         ]
-        given = False
-
-        async def receiving() -> Message:
-            nonlocal given
-            if given:
-                return await receive()
-            given = True
-            return {"type": "http.request", "body": content, "more_body": False}
-
-        return receiving
+        return replayed(content, receive)
 
     def call_of(self, body: bytes) -> dict[str, Any]:
         """A call of one of the page's functions, with nothing in it but what is known.
