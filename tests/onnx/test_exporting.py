@@ -27,9 +27,6 @@ VARIANTS = [
     ("mmavk", {"fusion": "concatenation"}),
 ]
 
-# Not yet run to its end on a quiet machine.
-pytestmark = pytest.mark.slow
-
 
 def lively(name, **options):
     """A tiny recogniser whose answers differ from post to post."""
@@ -38,7 +35,7 @@ def lively(name, **options):
     with torch.no_grad():
         for parameter in recognizer.model.parameters():
             if parameter.dim() > 1:
-                parameter.mul_(2.0)
+                parameter.mul_(3.0)
     recognizer.temperature = 1.3
     return recognizer
 
@@ -63,7 +60,7 @@ def test_scores_and_entities_are_those_of_torch(exported):
         one, other = (o.emissions if o.emissions is not None else o.span_scores for o in (wanted, got))
         mask = wanted.word_mask
         assert torch.allclose(one[mask], other[mask], atol=2e-5)
-        assert float(one.abs().max()) > 0.05 or not mask.any()
+        assert float(one.abs().max()) > 0.01 or not mask.any()
         for a, b in zip(recognizer.predict(posts), graph.predict(posts), strict=True):
             assert [(e.start, e.end, e.label) for e in a] == [(e.start, e.end, e.label) for e in b]
             assert [e.score for e in a] == pytest.approx([e.score for e in b], abs=1e-4)

@@ -245,7 +245,8 @@ class Mmavk(MnerModel):
 
     def fuse(self, words: Tensor, batch: Batch, weight: Tensor, exposed: dict[str, Tensor] | None) -> Tensor:
         """The words with the knowledge fused into each of them (B, W, d)."""
-        if exposed is None and not torch.is_grad_enabled() and not (weight > 0).any():
+        may_skip = exposed is None and not torch.is_grad_enabled() and not torch.compiler.is_exporting()
+        if may_skip and not (weight > 0).any():
             # h_aux is 0 in eq. 9: its half of W need not be multiplied with it.
             own = self.fusion.weight[:, : words.shape[-1]]
             fused: Tensor = nn.functional.linear(words, own, self.fusion.bias)
