@@ -17,7 +17,10 @@ from mner.training.run import train
 RECIPES = Path(__file__).parents[2] / "recipes" / "probe"
 
 QUICK_SIZES = {**SIZES, "test": 900}
-"""The usual training; fewer test posts."""
+"""The usual training posts; fewer test posts."""
+
+QUICK_EPOCHS = {"bert-crf": 2, "cat-mner": 9, "cdner": 3, "dghc": 4, "mgips-cl": 4, "mmavk": 3}
+"""About half of what the recipes have, so that all of them take a few minutes; docs/results.md has the whole."""
 
 
 def probe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,7 +37,7 @@ def probe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(name: str, probe: Path, run: Path, *changes: str) -> ProbeResult:
-    """What a system makes of the probe's test posts after its recipe.
+    """What a system makes of the probe's test posts after its recipe, trained for `QUICK_EPOCHS`.
 
     Args:
         name: The recipe in `RECIPES`.
@@ -52,27 +55,27 @@ def trained(name: str, probe: Path, run: Path, *changes: str) -> ProbeResult:
     recipe = read_recipe(
         RECIPES / f"{name}.toml",
         # The test posts are scored below, in more than one way.
-        ['data.test="none"', *(f'{key}="{value}"' for key, value in places.items()), *changes],
+        [
+            'data.test="none"',
+            f"training.epochs={QUICK_EPOCHS[name]}",
+            *(f'{key}="{value}"' for key, value in places.items()),
+            *changes,
+        ],
     )
     return evaluate_probe(train(recipe, run).recognizer, probe / "data")
 
 
-def assert_reads_pictures(result: ProbeResult, least: float = 0.95, followed: float = 0.90) -> None:
-    """What the probe asks of a system, without a text model beside it.
+def assert_reads_pictures(result: ProbeResult) -> None:
+    """What the quick probe asks of a system: what the whole one asks, each a little less.
 
-    A system may lose a point of F1 to the text alone where the picture is to be left alone; the text alone
-    has 99 % and more there (see `test_probe_systems.py`).
-
-    Args:
-        result: What the system made of the probe.
-        least: Share of posts that have to be right with their own picture, and of names that the text tells.
-        followed: Share of posts that have to follow another picture.
+    The text alone has a quarter of the ambiguous names, at most half of the pairs, and 99 % of F1 where the
+    picture is to be left alone (see `test_probe_systems.py`).
     """
-    for found in (result.ambiguous, result.pairs):
+    for found, least in ((result.ambiguous, 0.9), (result.pairs, 0.8)):
         assert found.own >= least
-        assert found.followed >= followed
+        assert found.followed >= least - 0.05
     assert result.ambiguous.none <= TEXT_MOST
-    assert result.unrelated.overall.f1 >= 0.985
+    assert result.unrelated.overall.f1 >= 0.98
     # What the picture is not about stays as the text tells it.
-    assert result.forms["aside"].told >= least
-    assert result.forms["aside"].told_swapped >= least
+    assert result.forms["aside"].told >= 0.85
+    assert result.forms["aside"].told_swapped >= 0.85

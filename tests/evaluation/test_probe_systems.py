@@ -19,8 +19,6 @@ def test_every_system_has_a_recipe():
     assert {path.stem for path in RECIPES.glob("*.toml")} == {"bert-crf", *systems}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_the_text_alone_is_at_chance_on_ambiguous_names_and_right_on_others(probe, tmp_path):
     text = trained("bert-crf", probe, tmp_path / "run")
     assert text.ambiguous.own <= TEXT_MOST
@@ -29,15 +27,11 @@ def test_the_text_alone_is_at_chance_on_ambiguous_names_and_right_on_others(prob
     assert text.unrelated.overall.f1 >= 0.99
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["cdner", "mmavk"])
 def test_it_reads_follows_and_leaves_the_picture(name, probe, tmp_path):
     assert_reads_pictures(trained(name, probe, tmp_path / "run"))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_mmavk_as_printed_cannot_tell_two_names_apart_by_the_picture(probe, tmp_path):
     """Eq. 9 and linear emissions move the tags of all words of a post alike: at most half of the pairs."""
     result = trained("mmavk", probe, tmp_path / "run", "model.literal=true")
