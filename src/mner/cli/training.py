@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -144,11 +145,23 @@ def evaluate(
 
 @app.command()
 def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Of this one, print a recipe with every key it may have.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
-    """List the systems that can be trained."""
+    """List the systems that can be trained; of one, all that a recipe may say, as a recipe to start from."""
     from mner.models import registered
 
+    if name is not None:
+        from mner.training.template import template
+
+        text = template(name)
+        if as_json:
+            print_json(tomllib.loads(text))
+        else:
+            out.print(text, markup=False, highlight=False, soft_wrap=True, end="")
+        return
     entries = registered().values()
     if as_json:
         print_json(
