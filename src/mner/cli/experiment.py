@@ -121,6 +121,9 @@ def report(
     data: DataOption = None,
     knowledge: KnowledgeOption = None,
     size: SizeOption = None,
+    row: RowOption = None,
+    on: OnOption = None,
+    seed: SeedOption = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder to write the report to; else it is only shown.")
     ] = None,
@@ -143,7 +146,7 @@ def report(
     for one in wanted:
         if one not in _FORMATS:
             raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
-    file = _table(table, size)
+    file = _table(table, size, row, on, seed)
     shelf = Shelf(output)
     plan = shelf.kept_plan(file) or _plan(file, data, knowledge)
     results = collect(plan, shelf, bars)
