@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,6 +20,8 @@ from mner.training.recipe import Recipe
 from tests.docs.pages import PAGES, ROOT, blocks, mner_commands
 
 SHELL = blocks("bash")
+
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 def named(found):
@@ -41,6 +44,22 @@ def test_every_command_is_one(block):
             name, command, rest = command.resolve_command(context, rest)
         # Parsing refuses unknown options, missing arguments and values that do not fit.
         command.make_context(name, rest)
+
+
+def options_of(command):
+    """The options of a command and of all below it."""
+    found = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+    return found.union(*(options_of(below) for below in getattr(command, "commands", {}).values()))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_option_in_the_prose_is_one(path):
+    command_line._add_commands()
+    known = options_of(typer.main.get_command(command_line.app)) | {"--help"}
+    # What begins otherwise is another program's.
+    said = re.findall(r"`((?:mner |--)[^`]*)`", FENCED.sub("", path.read_text(encoding="utf-8")))
+    named_there = {option for code in said for option in re.findall(r"(?<![\w-])--[a-z][\w-]*", code)}
+    assert named_there - known == set()
 
 
 @pytest.mark.parametrize("block", named(blocks("toml")))
