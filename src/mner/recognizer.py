@@ -152,8 +152,10 @@ class Recognizer:
             For each post its entities by ascending start.
         """
         found: list[list[Entity]] = [[] for _ in posts]
+        # Visiting every module to tell it so costs a tenth of the time of a single post.
         was_training = self.model.training
-        self.model.eval()
+        if was_training:
+            self.model.eval()
         try:
             with progress("recognising", len(posts)) as advance:
                 for indices in sorted_batches(self.encoder.lengths(posts), batch_size, BATCH_CELLS):
@@ -162,7 +164,8 @@ class Recognizer:
                         found[index] = entities
                     advance(len(indices))
         finally:
-            self.model.train(was_training)
+            if was_training:
+                self.model.train()
         return found
 
     def stream(
