@@ -63,6 +63,21 @@ def test_another_size_has_other_recipes_seeds_and_data(workshop):
     assert (recipe.model.name, recipe.training.epochs) == ("cnn-bilstm-crf", 9)
 
 
+def test_a_row_that_is_not_run_at_a_size_is_quoted_or_left_out(workshop):
+    (workshop / "other.toml").write_text('[model]\nname = "cnn-bilstm-crf"\n')
+    text = SIZED.replace('name = "row"\n', 'name = "row"\nsizes = ["full"]\n')
+    assert [(row.name, row.quoted) for row in read_table(written(workshop, text)).table.rows] == [
+        ("row", True),
+        ("quoted", True),
+    ]
+    without = text.replace('sizes = ["full"]\n', 'sizes = ["full"]\npublished = ""\n')
+    assert [row.name for row in read_table(written(workshop, without)).table.rows] == ["quoted"]
+    assert [row.name for row in read_table(written(workshop, without), "full").table.rows] == [
+        "row",
+        "quoted",
+    ]
+
+
 def test_only_some_rows_and_data(workshop):
     file = read_table(written(workshop, TABLE))
     assert [row.name for row in only(file, ["two"]).table.rows] == ["two"]

@@ -100,7 +100,8 @@ class Row(Section):
         data: The data sets it is run on; all where None.
         settings: The settings it is run with; all where None.
         seeds: Its seeds; the table's where None.
-        sizes: The sizes at which it is run; at the others it is quoted. All where None.
+        sizes: The sizes at which it is run; at the others it is quoted, or left out where nothing was
+            published. All where None.
         pretrain: A run to start from.
         whose: Whose picture and knowledge a post has, in training and in scoring.
         whose_tested: The same in scoring, where it differs from training.
@@ -346,7 +347,12 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
                 "seeds": entry.seeds or table.seeds,
                 "samplings": entry.samplings or table.samplings,
                 "data": _showing(table.data, entry.data),
-                "rows": [_at_size(row, chosen) for row in table.rows],
+                # Neither run at this size nor published anywhere: there is nothing to show.
+                "rows": [
+                    row
+                    for row in (_at_size(row, chosen) for row in table.rows)
+                    if not row.quoted or row.published_name
+                ],
             }
         )
     file = TableFile(path, table, chosen)
