@@ -16,7 +16,8 @@ def probe(tmp_path_factory):
 
 def test_every_system_has_a_recipe():
     systems = {name for name, entry in registered().items() if entry.reads_pictures}
-    assert {path.stem for path in RECIPES.glob("*.toml")} == {"bert-crf", *systems}
+    recipes = {path.stem for path in RECIPES.glob("*.toml")} - {"ablation"}
+    assert recipes == {"bert-crf", *systems}
 
 
 def test_the_text_alone_is_at_chance_on_ambiguous_names_and_right_on_others(probe, tmp_path):
