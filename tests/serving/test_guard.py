@@ -203,6 +203,7 @@ def test_something_that_fails_inside_is_500_with_a_message_and_the_next_request_
         assert failed.status_code == 500
         assert failed.json()["error"]["message"]
         assert "NoneType" not in failed.text
+        assert failed.headers["connection"] == "close"
         monkeypatch.undo()
         assert client.post("/v1/recognize", json={"text": "Ada reads"}).status_code == 200
 

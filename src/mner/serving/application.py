@@ -144,4 +144,5 @@ async def _failed(request: Request, error: Exception) -> Response:
     refusal = Refusal(
         500, "Something failed that should not have.", hint="The server's log says what.", reason="failed"
     )
-    return _answer(request, refusal)
+    # The connection ends with the failure; who is not told sends the next request into its end.
+    return _answer(request, refusal, {"Connection": "close"})
