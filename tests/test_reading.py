@@ -43,6 +43,17 @@ def test_a_post_stays_as_it_is_where_there_is_nothing_to_read(recognizer, fields
     assert recognizer.text_reader.add(post) == post
 
 
+def test_pictures_that_cannot_be_read_are_counted():
+    reader = tiny("mmavk", pooling="attention", knowledge_kinds=["alt", "ocr"]).text_reader
+    if not reader.reads:
+        pytest.skip("the extra 'knowledge' is not installed")
+    assert reader.summary is None
+    for content in (b"no picture", b"none either"):
+        reader.add(Post.from_text("Ada reads", image=content))
+    assert reader.summary.startswith("2 posts were taken without a picture")
+    assert "(2)" in reader.summary
+
+
 def test_a_text_with_its_picture_is_answered_with_what_stands_there(recognizer):
     image = picture("PORT ELLERY")
     told = Post.from_text("Ada reads", alt="PORT ELLERY")

@@ -134,6 +134,14 @@ def test_folders_of_other_versions_and_no_folders_are_refused(recognizer, tmp_pa
         Recognizer.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "cpu:banana"])
+def test_a_device_that_is_not_here_is_refused_before_anything_is_read(recognizer, tmp_path, device):
+    with pytest.raises(UsageError, match=f"no device '{device}'"):
+        recognizer.to(device)
+    with pytest.raises(UsageError, match=f"no device '{device}'"):
+        Recognizer.from_pretrained(tmp_path / "nowhere", device=device)
+
+
 def test_an_unknown_type_of_numbers_is_refused(recognizer):
     with pytest.raises(UsageError, match="float32 or bfloat16"):
         recognizer.to(dtype="float8")

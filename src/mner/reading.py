@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from PIL import Image
 
@@ -17,6 +17,7 @@ from mner.posts import Knowledge, Post
 _KIND = "ocr"
 # Pictures that are sent again (a page shows the same post with another text) are not read again.
 _KEPT = 256
+_MOST_REASONS = 100
 
 
 class TextReader:
@@ -33,6 +34,7 @@ class TextReader:
         self.problem: str | None = None
         self._provider: OcrProvider | None = None
         self._kept: OrderedDict[str, Knowledge | None] = OrderedDict()
+        self._unreadable: Counter[str] = Counter()
         if self._preferred:
             try:
                 self._provider = OcrProvider()
@@ -56,9 +58,23 @@ class TextReader:
             return post
         opened = open_picture(post.image)
         if opened.image is None or opened.key is None:
+            # Reasons may name files, and a stream has any number of those.
+            problem = opened.problem or "no picture"
+            new = problem not in self._unreadable and len(self._unreadable) >= _MOST_REASONS
+            self._unreadable["other reasons" if new else problem] += 1
             return post
         found = self._found(opened.key, opened.image)
         return post if found is None else post.with_fields(knowledge=(*post.knowledge, found))
+
+    @property
+    def summary(self) -> str | None:
+        """How many posts were taken without their picture, and why; None where all were read."""
+        if not self._unreadable:
+            return None
+        named = "; ".join(f"{problem} ({count})" for problem, count in self._unreadable.most_common(5))
+        count = sum(self._unreadable.values())
+        posts = "One post was" if count == 1 else f"{count} posts were"
+        return f"{posts} taken without a picture, which could not be read: {named}."
 
     def read(self, content: bytes, picture: Image.Image) -> Knowledge | None:
         """The text in a picture, or None where there is none.

@@ -218,17 +218,14 @@ class Recognizer:
         Args:
             device: ``cpu``, ``cuda``, ``cuda:1`` …; ``auto`` takes an accelerator where there is one.
             dtype: ``float32`` or ``bfloat16``.
+
+        Raises:
+            UsageError: There is no such device here, or no such type.
         """
         if device is not None:
-            if device == "auto":
-                device = "cuda" if torch.cuda.is_available() else "cpu"
-            self.model.to(device)  # type: ignore[arg-type]
+            self.model.to(_checked_device(device))  # type: ignore[arg-type]
         if dtype is not None:
-            if dtype not in _DTYPES:
-                raise UsageError(
-                    "A model cannot be of that type.", expected=" or ".join(_DTYPES), got=shown(dtype)
-                )
-            self.model.to(_DTYPES[dtype])  # type: ignore[arg-type]
+            self.model.to(_checked_type(dtype))  # type: ignore[arg-type]
             for module in self.model.modules():
                 if isinstance(module, ChainCRF):
                     module.float()
@@ -300,7 +297,11 @@ class Recognizer:
             RunFolderError: The folder is not there, or a file of it is missing or damaged.
             MissingExtraError: The package with the encoder of a packed folder is not installed.
             BackboneError: The encoder in that package is another one.
+            UsageError: There is no such device here, or no such type.
         """
+        # Before anything is loaded for nothing.
+        _checked_device(device)
+        _checked_type(dtype)
         folder = BUNDLED if str(folder) == DEFAULT else Path(folder)
         settings = checked_settings(folder)
         model_class = model_named(settings["model"]).model
@@ -322,6 +323,28 @@ class Recognizer:
         )
         recognizer = cls(model.eval(), encoder, knowledge, settings.get("temperature", 1.0))
         return recognizer.to(device, None if dtype == "float32" else dtype)
+
+
+def _checked_device(name: str | torch.device) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    # What a build of torch without that kind of device raises differs from kind to kind.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(
+            f"There is no device {shown(str(name))} here.",
+            expected="auto, cpu, or one that both torch and the machine have, such as cuda:1",
+            got=str(error).splitlines()[0][:100],
+        ) from error
+    return device
+
+
+def _checked_type(name: str) -> torch.dtype:
+    if name not in _DTYPES:
+        raise UsageError("A model cannot be of that type.", expected=" or ".join(_DTYPES), got=shown(name))
+    return _DTYPES[name]
 
 
 def _load_model(folder: Path, model_class: type[MnerModel]) -> MnerModel:

@@ -69,6 +69,15 @@ def test_predict_one_post(trained, capsys):
     assert "ada [PER" in capsys.readouterr().out
 
 
+def test_a_picture_that_cannot_be_seen_is_no_post_without_one(trained, tmp_path, capsys):
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name, reason in (("nowhere.png", "does not exist"), ("text.jpg", "not a picture in a known format")):
+        arguments = ["predict", "Ada reads", "--model", str(trained), "--image", str(tmp_path / name)]
+        assert run(arguments) == 1
+        printed = capsys.readouterr()
+        assert (printed.out, reason in printed.err) == ("", True)
+
+
 def test_predict_many_keeps_order_and_names_bad_lines(trained, tmp_path, capsys):
     source, target = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
     lines = [f'{{"id": "{n}", "text": "ada reads in brel"}}' for n in range(50)]

@@ -72,3 +72,8 @@ def bars(description: str, total: int | None = None, /) -> Iterator[Advance]:
                 err.print(line.rstrip(), markup=False, soft_wrap=True)
 
         yield advance
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 post``, ``2 posts``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mner.cli import options
 from mner.cli.app import app
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, counted, err, out, print_json
 from mner.errors import DataError, UsageError
 from mner.posts import Entity, Post
 
@@ -69,6 +69,8 @@ def predict(
             "There is nothing to recognise." if text is None else "A text and --input were both given.",
             expected="either a text or --input FILE",
         )
+    if image is not None:
+        _check_picture(image)
     from mner.bulk import predict_file, prediction_record
     from mner.recognizer import Recognizer
 
@@ -120,11 +122,31 @@ def predict(
     )
     if read_pictures and recognizer.text_reader.problem is not None:
         _say_unread(recognizer.text_reader.problem)
+    if read_pictures and recognizer.text_reader.summary is not None:
+        err.print(recognizer.text_reader.summary, markup=False, soft_wrap=True)
     if html is not None:
         _write_page(html, page)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     say_report(report, source)
+
+
+def _check_picture(path: Path) -> None:
+    """Refuse a picture that nothing will be seen of, before a model is loaded.
+
+    Raises:
+        DataError: It is not there, or is no picture that can be read.
+    """
+    from mner.images import open_picture
+
+    opened = open_picture(path)
+    if opened.image is None:
+        raise DataError(
+            f"The picture {path} cannot be used.",
+            expected="a PNG, JPEG, WebP, GIF, BMP or TIFF file",
+            got=opened.problem,
+            hint="Without --image the text is read alone.",
+        )
 
 
 def _say_unread(problem: str) -> None:
@@ -141,16 +163,18 @@ def say_report(report: BulkReport, source: str) -> None:
         err.print("The output is complete already; there is nothing to go on with.")
         return
     again = f", the first {report.resumed_after} lines by an earlier run" if report.resumed_after else ""
-    err.print(f"{report.posts} posts, {report.entities} entities{again}.", markup=False, soft_wrap=True)
+    posts, entities = counted(report.posts, "post"), counted(report.entities, "entity", "entities")
+    err.print(f"{posts}, {entities}{again}.", markup=False, soft_wrap=True)
     if report.pictureless:
-        err.print(f"{report.pictureless} posts were predicted without the picture that they name.")
+        were = "post was" if report.pictureless == 1 else "posts were"
+        err.print(f"{report.pictureless} {were} predicted without the picture that they name.")
     for problem in report.examples:
         err.print(problem, markup=False, soft_wrap=True)
     if report.rejected:
         listed = f"Each is listed in {report.rejects}." if report.rejects is not None else ""
         named = "stdin" if source == "-" else source
         raise DataError(
-            f"{report.rejected} lines of {named} could not be read; all others were predicted.",
+            f"{counted(report.rejected, 'line')} of {named} could not be read; all others were predicted.",
             hint=listed or ("Each is named above." if report.rejected <= len(report.examples) else None),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,7 +118,9 @@ def serve(
             markup=False,
             soft_wrap=True,
         )
-    server.run(sockets=[listening])
+    # Ctrl-C ends the server in order; that is no command cut off in the middle.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
 
 
 def _key(file: Path | None) -> str | None:
