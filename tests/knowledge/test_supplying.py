@@ -76,6 +76,11 @@ def test_the_same_text_in_two_kinds_is_counted_by_kind():
     assert with_placeholders_of(KnowledgeSettings(), few).placeholders == ()
 
 
+def test_pictures_without_a_text_have_no_placeholder():
+    empty = [Post.from_words(["a"], knowledge=(Knowledge("ocr", ""),)) for _ in range(50)]
+    assert with_placeholders_of(KnowledgeSettings(), empty).placeholders == ()
+
+
 def test_dropping_is_seeded_whole_and_of_about_the_share():
     full = posts(2000, alt="alt", knowledge=(Knowledge("caption", "c"), Knowledge("ocr", "o")))
     dropped = drop_knowledge(full, 0.25, seed=3)

@@ -69,7 +69,7 @@ def with_placeholders_of(settings: KnowledgeSettings, posts: Iterable[Post]) -> 
     texts: dict[str, list[str]] = {}
     for post in posts:
         for known in post.knowledge:
-            if known.problem is None and known.text is not None:
+            if known.problem is None and known.text:
                 texts.setdefault(known.kind, []).append(known.text)
     found = dict.fromkeys(settings.placeholders)
     for of_kind in texts.values():
