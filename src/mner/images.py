@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import stat
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -317,3 +318,23 @@ def _from_lab(image: Image.Image) -> Image.Image:
     )
     converted = ImageCms.applyTransform(image, to_rgb)
     return image.convert("L") if converted is None else converted
+
+
+def count_reason(counts: Counter[str], reason: str, most: int, other: str = "other reasons") -> None:
+    """Count why a picture was not used, in bounded memory.
+
+    Reasons may name files, and a stream has any number of those.
+
+    Args:
+        counts: The counts so far.
+        reason: The reason.
+        most: How many counts there may be before further reasons are taken together.
+        other: What they are counted as then.
+    """
+    counts[other if reason not in counts and len(counts) >= most else reason] += 1
+
+
+def listed_reasons(counts: Counter[str]) -> str:
+    """The five most frequent reasons with their counts, and how many others there are."""
+    named = "; ".join(f"{reason or 'none given'} ({count})" for reason, count in counts.most_common(5))
+    return named + (f"; {len(counts) - 5} other reasons" if len(counts) > 5 else "")

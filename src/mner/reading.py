@@ -9,7 +9,7 @@ from PIL import Image
 
 from mner.encoding import Inputs
 from mner.errors import MissingExtraError
-from mner.images import open_picture
+from mner.images import count_reason, listed_reasons, open_picture
 from mner.knowledge.provider import Question
 from mner.knowledge.providers.ocr import OcrProvider
 from mner.posts import Knowledge, Post
@@ -58,10 +58,7 @@ class TextReader:
             return post
         opened = open_picture(post.image)
         if opened.image is None or opened.key is None:
-            # Reasons may name files, and a stream has any number of those.
-            problem = opened.problem or "no picture"
-            new = problem not in self._unreadable and len(self._unreadable) >= _MOST_REASONS
-            self._unreadable["other reasons" if new else problem] += 1
+            count_reason(self._unreadable, opened.problem or "no picture", _MOST_REASONS)
             return post
         found = self._found(opened.key, opened.image)
         return post if found is None else post.with_fields(knowledge=(*post.knowledge, found))
@@ -71,10 +68,11 @@ class TextReader:
         """How many posts were taken without their picture, and why; None where all were read."""
         if not self._unreadable:
             return None
-        named = "; ".join(f"{problem} ({count})" for problem, count in self._unreadable.most_common(5))
         count = sum(self._unreadable.values())
         posts = "One post was" if count == 1 else f"{count} posts were"
-        return f"{posts} taken without a picture, which could not be read: {named}."
+        return (
+            f"{posts} taken without a picture, which could not be read: {listed_reasons(self._unreadable)}."
+        )
 
     def read(self, content: bytes, picture: Image.Image) -> Knowledge | None:
         """The text in a picture, or None where there is none.

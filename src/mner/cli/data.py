@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mner.cli import options
 from mner.cli.app import app as root
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, counted, err, out, print_json
 from mner.errors import MissingExtraError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _print_audit(result: Audit) -> None:
     for finding in result.findings:
         out.print(_finding_line(finding), soft_wrap=True)
     counts = {kind: sum(f.severity.value == kind for f in result.findings) for kind in _COLOURS}
-    out.print(", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items()) + ".")
+    out.print(", ".join(counted(count, kind) for kind, count in counts.items()) + ".")
 
 
 def _split_table(result: Audit) -> Table:

@@ -20,7 +20,7 @@ from torch import Tensor
 from mner.encoding.batch import VisualBlock
 from mner.encoding.features import FeatureStore
 from mner.errors import UsageError
-from mner.images import READING, open_picture, read_picture
+from mner.images import READING, count_reason, listed_reasons, open_picture, read_picture
 from mner.posts import Post, Region
 
 Box = tuple[float, float, float, float]
@@ -250,10 +250,7 @@ class PictureReader:
         return picture.image
 
     def _count_missing(self, reason: str) -> None:
-        # Reasons may name files, and a stream has any number of those.
-        if _NONE + reason not in self.counts and len(self.counts) >= _MOST_REASONS:
-            reason = "other reasons"
-        self.counts[_NONE + reason] += 1
+        count_reason(self.counts, _NONE + reason, _MOST_REASONS, _NONE + "other reasons")
 
     def _note(self, block: VisualBlock, row: int, key: str, parts: int) -> None:
         assert block.pictures is not None
@@ -270,9 +267,8 @@ class PictureReader:
         missing = sum(reasons.values())
         if not missing:
             return None
-        named = "; ".join(f"{reason or 'none given'} ({count})" for reason, count in reasons.most_common(5))
-        more = f"; {len(reasons) - 5} other reasons" if len(reasons) > 5 else ""
-        return f"{missing} of {missing + self.counts['pictures']} posts read had no picture: {named}{more}."
+        posts = missing + self.counts["pictures"]
+        return f"{missing} of {posts} posts read had no picture: {listed_reasons(reasons)}."
 
     def boxes(self, post: Post, key: str, draw: tuple[int, int] | None = None) -> list[Box]:
         """The parts of a post's picture, as many as there are and the model wants.

@@ -40,13 +40,12 @@ def template(name: str) -> str:
     entry = model_named(name)
     config: Any = entry.model.config_class
     own = {field.name: _default(field) for field in dataclasses.fields(config)}
-    common = {key: field.get_default(call_default_factory=True) for key, field in _fields(ModelSection)}
-    common.pop("options")
+    common = ModelSection(name=name).model_dump(exclude={"options"})
     meanings = _meanings(ModelSection)
     for parent in reversed(config.__mro__):
         if issubclass(parent, MnerConfig):
             meanings |= _meanings(parent)
-    values = {**common, "name": name, **{key: own[key] for key in model_options(name)}}
+    values = {**common, **{key: own[key] for key in model_options(name)}}
     lines = [f"# {entry.summary[0].upper()}{entry.summary[1:]} ({entry.source}).", f"title = {_toml('')}", ""]
     lines += _table("model", values, meanings)
     lines += _table("data", _defaults(DataSection), _meanings(DataSection))
@@ -64,10 +63,6 @@ def _table(name: str, values: Mapping[str, Any], meanings: Mapping[str, str]) ->
         yield from (f"# {line}" for line in textwrap.wrap(meanings.get(key, ""), _WIDTH - 2))
         yield f"# {key} =" if value is None else f"{key} = {_toml(value)}"
     yield ""
-
-
-def _fields(section: type[Any]) -> Iterator[tuple[str, Any]]:
-    yield from section.model_fields.items()
 
 
 def _defaults(section: type[Section]) -> dict[str, Any]:
