@@ -180,6 +180,9 @@ def test_leaving_finishes_what_is_in_flight(slow):
         slow.go.clear()
         requests = [in_background(client.post, "/v1/recognize", json={"text": f"Ada {n}"}) for n in range(4)]
         assert slow.began.acquire(timeout=20)
+        # All four: a request that has not arrived yet is not in flight.
+        while app.state.service.batcher.held < len(requests):
+            threading.Event().wait(0.01)
         server.should_exit = True
         while not app.state.service.is_leaving:
             threading.Event().wait(0.01)
