@@ -96,6 +96,18 @@ def test_only_some_seeds(workshop):
         only(read_table(written(workshop, text)), seeds=[3])
 
 
+def test_only_some_settings_and_draws(workshop):
+    text = SIZED.replace('full = "other.toml"', 'full = "recipe.toml"').replace("seeds = [1, 2]", "samplings = 4", 1)
+    file = read_table(written(workshop, text))
+    some = only(file, settings=["fast"], draws=3)
+    assert [setting.name for setting in some.settings_of(some.table.rows[0], "a")] == ["fast"]
+    assert some.settings_of(some.table.rows[0], "b") == []
+    assert some.table.samplings == 3
+    assert only(file, draws=9).table.samplings == 4
+    with pytest.raises(RecipeError, match="no setting 'fest'. Did you mean 'fast'"):
+        only(file, settings=["fest"])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

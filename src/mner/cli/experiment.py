@@ -67,6 +67,8 @@ JobsOption = Annotated[
 RowOption = Annotated[list[str] | None, typer.Option(help="Only this row; may be given several times.")]
 SeedOption = Annotated[list[int] | None, typer.Option(help="Only this seed; may be given several times.")]
 OnOption = Annotated[list[str] | None, typer.Option("--on", help="Only this data set; several times.")]
+SettingOption = Annotated[list[str] | None, typer.Option(help="Only this setting; several times.")]
+DrawsOption = Annotated[int | None, typer.Option(min=1, help="Only the first so many draws of a sample.")]
 
 
 @app.command()
@@ -79,6 +81,8 @@ def run(
     row: RowOption = None,
     on: OnOption = None,
     seed: SeedOption = None,
+    setting: SettingOption = None,
+    draws: DrawsOption = None,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and for how long.")] = False,
     keep_weights: Annotated[
@@ -92,7 +96,7 @@ def run(
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
 
-    file = _table(table, size, row, on, seed)
+    file = _table(table, size, row, on, seed, setting, draws)
     plan = _plan(file, data, knowledge)
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
@@ -124,6 +128,8 @@ def report(
     row: RowOption = None,
     on: OnOption = None,
     seed: SeedOption = None,
+    setting: SettingOption = None,
+    draws: DrawsOption = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder to write the report to; else it is only shown.")
     ] = None,
@@ -146,7 +152,7 @@ def report(
     for one in wanted:
         if one not in _FORMATS:
             raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
-    file = _table(table, size, row, on, seed)
+    file = _table(table, size, row, on, seed, setting, draws)
     shelf = Shelf(output)
     plan = shelf.kept_plan(file) or _plan(file, data, knowledge)
     results = collect(plan, shelf, bars)
@@ -267,11 +273,13 @@ def _table(
     rows: list[str] | None = None,
     on: list[str] | None = None,
     seeds: list[int] | None = None,
+    settings: list[str] | None = None,
+    draws: int | None = None,
 ) -> TableFile:
     from mner.experiments.tables import only, read_table
 
     file = read_table(path, size)
-    return only(file, rows or (), on or (), seeds or ())
+    return only(file, rows or (), on or (), seeds or (), settings or (), draws)
 
 
 def _plan(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:

@@ -367,21 +367,28 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
 
 
 def only(
-    file: TableFile, rows: Iterable[str] = (), data: Iterable[str] = (), seeds: Iterable[int] = ()
+    file: TableFile,
+    rows: Iterable[str] = (),
+    data: Iterable[str] = (),
+    seeds: Iterable[int] = (),
+    settings: Iterable[str] = (),
+    draws: int | None = None,
 ) -> TableFile:
-    """A table with some of its rows, data sets and seeds alone.
+    """A table with some of its rows, data sets, seeds, settings and draws alone.
 
     Args:
         file: The table.
         rows: Names of rows; all where empty.
         data: Names of data sets; all where empty.
         seeds: Seeds; all where empty.
+        settings: Names of settings; all where empty.
+        draws: At most so many draws of each sample; all where None.
 
     Raises:
-        RecipeError: There is no such row, data set or seed.
+        RecipeError: There is no such row, data set, seed or setting.
     """
     table = file.table
-    rows, data, seeds = list(rows), list(data), list(seeds)
+    rows, data, seeds, settings = list(rows), list(data), list(seeds), list(settings)
     known = {*table.seeds, *(seed for row in table.rows for seed in row.seeds or ())}
     for seed in seeds:
         _known(str(seed), [str(each) for each in sorted(known)], f"{file.path}: there is no seed")
@@ -389,6 +396,8 @@ def only(
         _known(name, [row.name for row in table.rows], f"{file.path}: there is no row")
     for name in data:
         _known(name, table.data, f"{file.path}: there is no data set")
+    for name in settings:
+        _known(name, [setting.name for setting in table.settings], f"{file.path}: there is no setting")
     return replace(
         file,
         table=table.model_copy(
@@ -399,6 +408,8 @@ def only(
                     if not rows or row.name in rows
                 ],
                 "seeds": _among(table.seeds, seeds),
+                "settings": [each for each in table.settings if not settings or each.name in settings],
+                "samplings": min(table.samplings, draws or table.samplings),
                 "data": _showing(table.data, data or None),
             }
         ),
