@@ -97,7 +97,9 @@ def test_only_some_seeds(workshop):
 
 
 def test_only_some_settings_and_draws(workshop):
-    text = SIZED.replace('full = "other.toml"', 'full = "recipe.toml"').replace("seeds = [1, 2]", "samplings = 4", 1)
+    text = SIZED.replace('full = "other.toml"', 'full = "recipe.toml"').replace(
+        "seeds = [1, 2]", "samplings = 4", 1
+    )
     file = read_table(written(workshop, text))
     some = only(file, settings=["fast"], draws=3)
     assert [setting.name for setting in some.settings_of(some.table.rows[0], "a")] == ["fast"]
