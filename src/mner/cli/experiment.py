@@ -349,7 +349,7 @@ def _memory() -> int:
 
 def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
     """Show what would run, and about how long it would take."""
-    from mner.experiments.estimates import Estimates, spoken, total_seconds
+    from mner.experiments.estimates import ASSUMED_POSTS_A_SECOND, Estimates, spoken, total_seconds
 
     estimates = Estimates(plan, shelf)
     titles = _titles(plan)
@@ -381,21 +381,26 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
     for one in rows:
         lines.setdefault(titles[one[0].key][0].rpartition(", seed")[0].partition(", draw")[0], []).append(one)
     shown_table = Table(title=plan.file.table.title, title_justify="left")
-    for column in ("runs of", "runs", "posts x epochs", "state", "about", "says"):
-        shown_table.add_column(column)
+    for column in ("runs of", "posts x epochs", "state", "about", "by"):
+        shown_table.add_column(column, no_wrap=column != "runs of")
     for title, of_line in lines.items():
         states = Counter(str(state) for _, state, _ in of_line)
         first = of_line[0][0]
         left = [estimate for _, _, estimate in of_line if estimate.seconds]
         shown_table.add_row(
             title,
-            str(len(of_line)),
             f"{first.posts} x {first.recipe.training.epochs}",
             ", ".join(f"{count} {state}" for state, count in states.items()),
             spoken(sum(estimate.seconds for estimate in left)) if left else "",
             left[0].basis if left else "",
         )
     out.print(shown_table)
+    if any(estimate.basis == "assumed" for _, _, estimate in rows):
+        out.print(
+            f"Where nothing like it was run yet, {ASSUMED_POSTS_A_SECOND:g} posts a second are assumed.",
+            markup=False,
+            soft_wrap=True,
+        )
     out.print(
         f"{len(plan.cells)} cells need {len(rows)} runs; about {spoken(whole)} with {jobs} at a time.",
         markup=False,

@@ -68,12 +68,12 @@ class Estimates:
     def _rate(self, run: RunPlan) -> tuple[float, str]:
         row = self._rows.get(run.key)
         if row in self._by_row:
-            return _mean(self._by_row[row]), "measured: this row on this data"
+            return _mean(self._by_row[row]), "this row, measured"
         if _system(run) in self._by_system:
-            return _mean(self._by_system[_system(run)]), "measured: this system on other data"
+            return _mean(self._by_system[_system(run)]), "its system, measured"
         if self._all:
-            return _mean(self._all), "measured: other systems"
-        return ASSUMED_POSTS_A_SECOND, f"assumed: {ASSUMED_POSTS_A_SECOND:g} posts a second"
+            return _mean(self._all), "others, measured"
+        return ASSUMED_POSTS_A_SECOND, "assumed"
 
 
 def total_seconds(seconds: Iterable[float], jobs: int) -> float:
