@@ -41,6 +41,23 @@ def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path
     assert "Scores on small" in capsys.readouterr().out
     assert run([*words, "--format", "htlm"]) == 2
     assert "Did you mean 'html'" in capsys.readouterr().err
+    assert run([*words, "--figures", "pgn"]) == 2
+    assert "Did you mean 'png'" in capsys.readouterr().err
+    assert run([*words, "--format", "md"]) == 2
+    assert "--to" in capsys.readouterr().err
+
+
+def test_figures_of_a_report_are_files_of_their_own(copied, tmp_path, capsys):
+    words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
+    assert (
+        run([*words, "--to", str(tmp_path / "out"), "--format", "csv", "--samples", "0", "--figures", "pdf"])
+        == 0
+    )
+    (folder,) = (path for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert f"figures in {folder}" in capsys.readouterr().err.replace("\n", "")
+    drawn = sorted(folder.iterdir())
+    assert {path.name.partition("-on-")[0] for path in drawn} >= {"learning-curves", "classes-of-errors"}
+    assert all(path.read_bytes().startswith(b"%PDF-") for path in drawn)
 
 
 def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from PIL import Image
 from seqeval.metrics import f1_score, precision_score, recall_score
 
 from mner.data import read_posts
@@ -20,7 +21,7 @@ from mner.experiments.published import published_table
 from mner.experiments.reports import describe
 from mner.experiments.results import collect, compare_rows, holm
 from mner.experiments.shelf import Shelf
-from mner.plots.report import report_page
+from mner.plots.report import report_figures, report_page, save_report_figures
 from mner.tags import BIO, to_tags
 from tests.experiments.conftest import TABLE, planned, run_here
 
@@ -257,3 +258,22 @@ set = { training.epochs = 2 }
     assert (pair.first.setting, pair.second.setting) == ("one epoch", "two epochs")
     page = report_page(describe(results, [pair]))
     assert "F1 by epochs" in page
+    figures = report_figures(results)
+    of_types = figures["F1 of each type by epochs on small"]
+    assert list(of_types) == [f"F1 of {label} by epochs" for label in results.labels]
+    for label, figure in zip(results.labels, of_types.values(), strict=True):
+        (drawn, *_) = figure.axes[0].get_lines()
+        wanted = []
+        for group in results.groups:
+            tags = tags_of_file(workshop, group.results[0].run.folder_name)
+            of_type = [
+                [[tag if tag.endswith(f"-{label}") else "O" for tag in post] for post in one] for one in tags
+            ]
+            wanted.append(100 * f1_score(*of_type, zero_division=0))
+        assert list(drawn.get_xdata()) == [1, 2]
+        assert list(drawn.get_ydata()) == pytest.approx(wanted)
+    saved = save_report_figures(results, workshop / "figures", ".png")
+    assert len({path.name for path in saved}) == sum(map(len, figures.values())) == len(saved)
+    for path in saved:
+        with Image.open(path) as picture:
+            assert (picture.format, picture.width > 300) == ("PNG", True)

@@ -46,6 +46,7 @@ root.add_typer(app, name="experiment")
 
 OUTPUT = Path("runs/experiments")
 _FORMATS = ("html", "md", "tex", "csv")
+_FIGURES = ("png", "svg", "pdf")
 # What a run is reckoned to need of the machine's memory, in bytes.
 _MEMORY_OF_A_RUN = 3 * 2**30
 
@@ -136,6 +137,9 @@ def report(
     formats: Annotated[
         list[str] | None, typer.Option("--format", help="html, md, tex or csv; all of them by default.")
     ] = None,
+    figures: Annotated[
+        str | None, typer.Option(help="Also write each figure to a file of its own: png, svg or pdf.")
+    ] = None,
     conll: Annotated[
         bool, typer.Option("--conll", help="Also write each run's predictions as a CoNLL file.")
     ] = False,
@@ -152,6 +156,12 @@ def report(
     for one in wanted:
         if one not in _FORMATS:
             raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
+    if figures is not None and figures not in _FIGURES:
+        raise UsageError(
+            f"There is no format {shown(figures)} of figures.", hint=did_you_mean(figures, _FIGURES)
+        )
+    if to is None and (figures or conll or formats):
+        raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
     file = _table(table, size, row, on, seed, setting, draws)
     shelf = Shelf(output)
     plan = shelf.kept_plan(file) or _plan(file, data, knowledge)
@@ -160,6 +170,8 @@ def report(
     found = describe(results, pairs)
     if to is not None:
         _write_report(found, to, wanted, conll)
+        if figures is not None:
+            _write_figures(found, to, figures)
     if as_json:
         print_json(as_document(found))
     else:
@@ -240,6 +252,14 @@ def _write_report(report: Report, folder: Path, formats: list[str], conll: bool)
     if conll:
         count = write.write_conll(report.results, folder / f"{name}-predictions")
         err.print(f"Written: {count} files in {folder / f'{name}-predictions'}", markup=False, soft_wrap=True)
+
+
+def _write_figures(report: Report, folder: Path, suffix: str) -> None:
+    from mner.plots.report import save_report_figures
+
+    folder = folder / f"{report.results.file.name}-figures"
+    written = save_report_figures(report.results, folder, f".{suffix}")
+    err.print(f"Written: {len(written)} figures in {folder}", markup=False, soft_wrap=True)
 
 
 def _show_report(report: Report) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mner.evaluation.calibration import entity_calibration
@@ -17,7 +19,7 @@ from mner.html import document, type_classes
 from mner.plots.calibration import reliability_figure
 from mner.plots.curves import Curve, curves_figure
 from mner.plots.errors import confusion_figure, error_figure, errors_of_runs
-from mner.plots.figures import figure_as_svg
+from mner.plots.figures import figure_as_svg, save_figure
 from mner.plots.pages import RIGHT, STYLE, WRONG, differences_as_html
 from mner.plots.sensitivity import few_shot_figure, sensitivity_figure
 
@@ -97,53 +99,89 @@ def _table(grid: Grid) -> str:
     )
 
 
-def _figures(results: Results) -> list[str]:
-    parts = []
+def report_figures(results: Results) -> dict[str, dict[str, Figure]]:
+    """The figures of a report: under each title its figures by what they show.
+
+    Args:
+        results: What there is of the table.
+    """
+    sections: dict[str, dict[str, Figure]] = {}
+    axis = results.file.table.axis or "setting"
     for data, scored in results.places():
         groups = [group for group in results.groups if group.place[:2] == (data, scored) and group.results]
         if not groups:
             continue
         where = place_of(results, data, scored)
-        sections = {
-            f"F1 by {results.file.table.axis or 'setting'} on {where}": _by_setting(results, groups),
+        of_types: dict[str, Figure] = {}
+        for label in results.labels:
+            of_types.update(_by_setting(results, groups, label))
+        found = {
+            f"F1 by {axis} on {where}": _by_setting(results, groups),
+            f"F1 of each type by {axis} on {where}": of_types,
             f"Learning curves on {where}": _curves(results, groups) if data == scored else {},
             f"Classes of errors on {where}": _errors(results, groups),
             f"Types confused on {where}": _confusions(results, groups),
             f"Confidence and being right on {where}": _reliability(results, groups),
         }
-        for title, figures in sections.items():
-            if figures:
-                drawn = "".join(
-                    f"<figure>{figure_as_svg(figure, label)}</figure>" for label, figure in figures.items()
-                )
-                opened = " open" if title.startswith("F1 by") else ""
-                parts.append(
-                    f'<details{opened}><summary>{escape(title)}</summary><div class="figures">{drawn}</div>'
-                    "</details>"
-                )
+        sections.update((title, dict(figures)) for title, figures in found.items() if figures)
+    return sections
+
+
+def save_report_figures(results: Results, folder: Path, suffix: str) -> list[Path]:
+    """Write each figure of a report to a file of its own.
+
+    Args:
+        results: What there is of the table.
+        folder: Where to.
+        suffix: ``.png``, ``.svg`` or ``.pdf``.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageError: A file cannot be written.
+    """
+    written = []
+    for title, figures in report_figures(results).items():
+        for number, figure in enumerate(figures.values(), start=1):
+            name = re.sub(r"\W+", "-", title).strip("-").lower()
+            path = folder / f"{name}{f'-{number}' if len(figures) > 1 else ''}{suffix}"
+            save_figure(figure, path)
+            written.append(path)
+    return written
+
+
+def _figures(results: Results) -> list[str]:
+    parts = []
+    for title, figures in report_figures(results).items():
+        drawn = "".join(
+            f"<figure>{figure_as_svg(figure, label)}</figure>" for label, figure in figures.items()
+        )
+        opened = " open" if title.startswith("F1 by") else ""
+        parts.append(
+            f'<details{opened}><summary>{escape(title)}</summary><div class="figures">{drawn}</div></details>'
+        )
     return parts
 
 
-def _by_setting(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
+def _by_setting(results: Results, groups: Sequence[Group], label: str | None = None) -> Mapping[str, Figure]:
+    """Curves over the settings' values, of all entities or of one type."""
     table = results.file.table
     values = {setting.name: setting.value for setting in table.settings}
-    if not any(value is not None for value in values.values()):
-        return {}
     series: dict[str, dict[float | int | bool | str, Sequence[float]]] = {}
     for group in groups:
-        value, summary = values.get(group.setting), group.summary()
+        value, summary = values.get(group.setting), group.summary(label=label)
         if value is not None and summary is not None:
             series.setdefault(group.row.name, {})[value] = summary.values
-    if not series:
-        return {}
     samples = [setting.sample for setting in table.settings if setting.sample is not None]
     figures = {}
     for number, chosen in enumerate(_portions(series)):
-        label = f"F1 by {table.axis or 'setting'}" + (f", part {number + 1}" if number else "")
+        name = f"F1 of {label or 'all types'} by {table.axis or 'setting'}"
+        name += f", part {number + 1}" if number else ""
         if samples and all(sample.posts for sample in samples):
-            figures[label] = few_shot_figure(chosen)
+            figures[name] = few_shot_figure(chosen, label or "")
         else:
-            figures[label] = sensitivity_figure(chosen, table.axis or "setting")
+            figures[name] = sensitivity_figure(chosen, table.axis or "setting", label or "")
     return figures
 
 
