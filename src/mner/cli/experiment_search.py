@@ -76,7 +76,7 @@ def _show(result: dict[str, Any]) -> None:
     table = Table(title=f"{result['title']} (chosen on {result['chosen_on']})", title_justify="left")
     names = list(result["trials"][0]["values"])
     for name in names:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     table.add_column("F1 on validation", justify="right")
     table.add_column("by seed", justify="right")
     table.add_column("")
