@@ -68,7 +68,11 @@ def test_an_interrupted_run_resumes_to_the_same_weights(backbone, small_dataset,
     smaller = Dataset("small", {**small_dataset.splits, "train": small_dataset.split("train")[:-1]})
     with pytest.raises(RunFolderError, match="another data"):
         train(recipe(backbone), tmp_path / "cut", dataset=smaller, resume=True)
+    record = json.loads((tmp_path / "cut/run.json").read_text())
+    assert record["seconds"] > 0
+    (tmp_path / "cut/run.json").write_text(json.dumps({**record, "seconds": 1000.0}))
     resumed = train(recipe(backbone), tmp_path / "cut", dataset=small_dataset, resume=True)
+    assert json.loads((tmp_path / "cut/run.json").read_text())["seconds"] > 1000
     one, two = load_file(whole.folder / "model.safetensors"), load_file(resumed.folder / "model.safetensors")
     assert one.keys() == two.keys()
     assert all(one[key].equal(two[key]) for key in one)

@@ -260,7 +260,10 @@ def _fit(
 ) -> None:
     section = recipe.training
     curve: list[dict[str, Any]] = list(record.document.get("curve", []))
-    started = time.monotonic()
+    started = time.monotonic() - record.document.get("seconds", 0)
+
+    def seconds() -> float:
+        return round(time.monotonic() - started, 1)
 
     def on_scores(step: int, epoch: float, scores: Scores) -> None:
         counts = scores.overall
@@ -271,7 +274,8 @@ def _fit(
         )
         curve[:] = [point for point in curve if point["step"] < step]
         curve.append({"step": step, "epoch": epoch, **counts.as_dict()})
-        record.write(curve=curve)
+        # An interrupted run goes on from here, and so does its time.
+        record.write(curve=curve, seconds=seconds())
 
     arguments = training_arguments(section, folder / CHECKPOINTS)
     batches = -(-len(train_posts) // (section.batch_size * processes()))
@@ -302,7 +306,7 @@ def _fit(
     record.write(
         chosen=best,
         losses=losses,
-        seconds=record.document.get("seconds", 0) + round(time.monotonic() - started, 1),
+        seconds=seconds(),
         precision="bfloat16" if arguments.bf16 else "float32",
     )
 
