@@ -130,14 +130,14 @@ def test_every_row_of_the_papers_main_tables_is_run_or_quoted():
 
 
 def test_ablations_change_what_they_are_called_after():
-    """Each row of an ablation differs from the whole system in the settings of the model, and from each other."""
+    """Rows of an ablation differ from each other in the model's settings, or in whose knowledge is tested with."""
     for path in FILES:
         if not path.stem.startswith("ablation"):
             continue
         file = read(path, "small")
         setting = file.settings_of(file.table.rows[0], next(iter(file.table.data)))[0]
         options = [
-            str(sorted(file.recipe(row, setting).model.options.items()))
+            (str(sorted(file.recipe(row, setting).model.options.items())), row.whose_tested)
             for row in file.table.rows
             if not row.quoted
         ]
