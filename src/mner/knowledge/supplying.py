@@ -66,15 +66,26 @@ def with_placeholders_of(settings: KnowledgeSettings, posts: Iterable[Post]) -> 
         settings: The settings.
         posts: Posts with their knowledge, usually all that are trained on.
     """
+    found = dict.fromkeys((*settings.placeholders, *placeholders_in(posts)))
+    return replace(settings, placeholders=tuple(found))
+
+
+def placeholders_in(posts: Iterable[Post]) -> dict[str, int]:
+    """The texts that stand suspiciously often in the knowledge of posts, each kind on its own, with how often.
+
+    Args:
+        posts: Posts with their knowledge.
+    """
     texts: dict[str, list[str]] = {}
     for post in posts:
         for known in post.knowledge:
+            # A picture without writing has an empty OCR text, which stands for nothing else.
             if known.problem is None and known.text:
                 texts.setdefault(known.kind, []).append(known.text)
-    found = dict.fromkeys(settings.placeholders)
+    found: dict[str, int] = {}
     for of_kind in texts.values():
-        found.update(dict.fromkeys(placeholder_texts(of_kind)))
-    return replace(settings, placeholders=tuple(found))
+        found |= placeholder_texts(of_kind)
+    return found
 
 
 def drop_knowledge(posts: Sequence[Post], share: float, seed: int, but: Sequence[str] = ()) -> list[Post]:

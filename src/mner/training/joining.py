@@ -15,9 +15,9 @@ from mner.data.writers import write_folder
 from mner.errors import UsageError, shown
 from mner.knowledge.attaching import KINDS, attach
 from mner.knowledge.exchange import import_file
-from mner.knowledge.filed import placeholder_texts
 from mner.knowledge.keys import plain_name
 from mner.knowledge.store import KnowledgeStore
+from mner.knowledge.supplying import placeholders_in
 from mner.posts import Knowledge, Post
 from mner.progress import Reporter, silent
 from mner.tags import Convention
@@ -151,11 +151,7 @@ def _read(part: Part, label_map: Mapping[str, str] | None, report: JoinReport) -
             split: list(attach(posts, store, [kind for kind in KINDS if kind in TEXTS]))
             for split, posts in dataset.splits.items()
         }
-    every = [known for posts in splits.values() for post in posts for known in post.knowledge]
-    said = [known for known in every if known.problem is None and known.text is not None]
-    found: dict[str, int] = {}
-    for kind in TEXTS:
-        found |= placeholder_texts(known.text or "" for known in said if known.kind == kind)
+    found = placeholders_in(post for posts in splits.values() for post in posts)
     if found:
         report.placeholders[part.name] = found
         splits = {split: [_without(post, found) for post in posts] for split, posts in splits.items()}
