@@ -71,7 +71,7 @@ def with_placeholders_of(settings: KnowledgeSettings, posts: Iterable[Post]) -> 
 
 
 def placeholders_in(posts: Iterable[Post]) -> dict[str, int]:
-    """The texts that stand suspiciously often in the knowledge of posts, each kind on its own, with how often.
+    """The texts that stand suspiciously often in the knowledge of posts, by kind, with how often.
 
     Args:
         posts: Posts with their knowledge.
