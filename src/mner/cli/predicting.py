@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,13 +14,15 @@ from rich.text import Text
 from mner.cli import options
 from mner.cli.app import app
 from mner.cli.console import bars, counted, err, out, print_json
-from mner.errors import DataError, UsageError
+from mner.errors import DataError, UsageError, shown
 from mner.posts import Entity, Post
 
 if TYPE_CHECKING:
     from mner.bulk import BulkReport
 
 MOST_ON_A_PAGE = 1000
+
+_OF_FILES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet", ".conll")
 
 # Colours that can be told apart on light and dark terminals; types take them in turn.
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "red")
@@ -69,6 +72,11 @@ def predict(
             "There is nothing to recognise." if text is None else "A text and --input were both given.",
             expected="either a text or --input FILE",
         )
+    if text is not None:
+        _check_is_text(text)
+    # Before what takes seconds to import; a pipe that has a name is a file too.
+    if source is not None and source != "-" and not Path(source).exists():
+        raise DataError(f"There is no file {shown(source)}.", hint="`--input -` reads the standard input.")
     if image is not None:
         _check_picture(image)
     from mner.bulk import predict_file, prediction_record
@@ -129,6 +137,23 @@ def predict(
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     say_report(report, source)
+
+
+def _check_is_text(text: str) -> None:
+    """Refuse the name of a file where a text should be: nobody means the entities of the name.
+
+    Raises:
+        UsageError: It is one.
+    """
+    try:
+        there = Path(text).is_file()
+    except (OSError, ValueError):
+        # No name at all: too long, say.
+        there = False
+    if not there and (re.search(r"\s", text) or Path(text).suffix.lower() not in _OF_FILES):
+        return
+    hint = f"Its posts: mner predict --input {text}" if there else "A file of posts is given with --input."
+    raise UsageError(f"{shown(text)} is the name of a file.", expected="the text of a post", hint=hint)
 
 
 def _check_picture(path: Path) -> None:
