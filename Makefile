@@ -16,7 +16,7 @@ WORKERS ?= 2
 TEST_ARGS ?=
 
 BIN := $(VENV)/bin
-CHECKED := src tests benchmarks
+CHECKED := src tests benchmarks recipes
 # A stamp a set of extras; made again when what it was made from changes.
 INSTALLED_DEMO := $(VENV)/.installed-default,knowledge
 INSTALLED_DEV := $(VENV)/.installed-dev

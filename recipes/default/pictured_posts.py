@@ -1,9 +1,9 @@
 """Writes posts with an ambiguous name, each several times with something else said about its picture.
 
-In real tweets the text nearly always tells the type of a name, and a model that trains on nothing else learns
-to leave the picture alone. These posts ("Phoenix never looked better") are typed by what is said about the
-picture, a caption or text read from it; a third of the posts say the type in their text, beside a picture that
-has nothing to do with it. Names, sentences and pictures of one split stand in no other.
+In real tweets the text nearly always tells the type of a name, and a model that trains on nothing else
+learns to leave the picture alone. These posts ("Phoenix never looked better") are typed by what is said
+about the picture, a caption or text read from it; a third of the posts say the type in their text, beside a
+picture that has nothing to do with it. Names, sentences and pictures of one split stand in no other.
 
     python recipes/default/pictured_posts.py runs/default/pictured
 """
