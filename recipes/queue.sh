@@ -29,11 +29,16 @@ mner experiment run recipes/probe/ablation.toml --output "$OUTPUT" "$@"
 # All text rows, MMAVK and CDNER on both sets; from the same runs, each set's models on the other set.
 run comparison/main-results "${stores[@]}" "$@"
 run comparison/generalisation "${stores[@]}" "$@"
-run cdner/ablation-twitter "${stores[@]}" "$@"
+# Other domains; CDNER's rows want chains: `mner knowledge make DATA --provider chain --model RUN --domain politics ...`,
+# then --knowledge crossner-politics=STORE. Without them they are rows without captions and chain.
+run cdner/crossner "$@"
+run cdner/few-shot "$@"
 # Few posts.
 run comparison/low-resource "${stores[@]}" "$@"
-run cdner/few-shot "$@"
-run cdner/crossner "$@"
+run cdner/ablation-twitter "${stores[@]}" "$@"
+# Real pictures, from scratch.
+mner backbone make runs/cp-mner/encoder --data "$DATA/cp_mner" 2>/dev/null
+run cp-mner/ablation "$@"
 # Filters.
 run mmavk/quantiles "${stores[@]}" "$@"
 run mmavk/thresholds "${stores[@]}" "$@"
