@@ -6,6 +6,7 @@ import itertools
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from mner.evaluation.scores import score_posts
@@ -200,3 +201,21 @@ def test_the_same_seed_gives_the_same_bits(name):
             optimizer.step()
         states.append(model.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {}) for name in sorted(registered())),
+        ("cat-mner", {"text_only": True}),
+        ("mmavk", {"fusion": "text-only"}),
+        ("mmavk", {"fusion": "concatenation"}),
+        ("cdner", {"caption_fusion": False}),
+        ("cdner", {"reasoning_chain": False}),
+        ("cdner", {"caption_fusion": False, "reasoning_chain": False}),
+    ],
+)
+def test_what_options_say_of_reading_pictures_is_what_the_model_wants_in_a_batch(name, options):
+    inputs = tiny(name, **options).model.inputs
+    wants = inputs.picture is not None or bool(inputs.knowledge)
+    assert registered()[name].model.reads_pictures_with(options) == wants

@@ -125,7 +125,8 @@ def test_knowledge_and_pictures_matter_to_those_alone_that_read_them(workshop):
     row = '[[rows]]\nname = "{0}"\nrecipe = "{0}.toml"\n'
     for name in ("bert-crf", "mmavk"):
         (workshop / f"{name}.toml").write_text(f'[model]\nname = "{name}"\n')
-    text = 'title = "x"\n[data.small]\n' + row.format("bert-crf") + row.format("mmavk")
+    (workshop / "text.toml").write_text('[model]\nname = "mmavk"\nfusion = "text-only"\n')
+    text = 'title = "x"\n[data.small]\n' + "".join(map(row.format, ("bert-crf", "mmavk", "text")))
 
     def runs():
         return {cell.row: (cell.run, cell.targets) for cell in planned(workshop, text).cells}
@@ -137,6 +138,7 @@ def test_knowledge_and_pictures_matter_to_those_alone_that_read_them(workshop):
         path.write_text("".join(json.dumps({**line, "alt": "a harbour"}) + "\n" for line in lines))
     after = runs()
     assert after["bert-crf"] == before["bert-crf"]
+    assert after["text"] == before["text"]
     assert after["mmavk"][0] != before["mmavk"][0]
     assert after["mmavk"][1] != before["mmavk"][1]
 

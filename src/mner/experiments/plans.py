@@ -304,7 +304,8 @@ class Planner:
     ) -> RunPlan:
         """The run of a recipe on a data set, entered into the plan."""
         entry, material = self.plan.file.table.data[data], self.plan.materials[data]
-        kinds = tuple(recipe.knowledge.kinds) if model_named(recipe.model.name).reads_pictures else None
+        looks = model_named(recipe.model.name).model.reads_pictures_with(recipe.model.options)
+        kinds = tuple(recipe.knowledge.kinds) if looks else None
         if kinds is None:
             whose = "own"
         tables = recipe.as_dict()

@@ -122,6 +122,16 @@ class MnerModel(PreTrainedModel):
         raise UsageError(f"{type(self).__name__} does not say what it reads.")
 
     @classmethod
+    def reads_pictures_with(cls, options: Mapping[str, Any]) -> bool:
+        """Whether a model of these options looks at a picture or at what is said about one.
+
+        Args:
+            options: Fields of the configuration; the others have their defaults.
+        """
+        del options
+        return cls.reads_pictures
+
+    @classmethod
     def from_sources(cls, options: dict[str, Any], sources: Sources) -> Self:
         """A new model with pre-trained backbones.
 

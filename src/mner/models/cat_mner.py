@@ -226,6 +226,11 @@ class CatMner(MnerModel):
             for scale in module.scale.values():
                 init.ones_(scale)
 
+    @classmethod
+    def reads_pictures_with(cls, options: Mapping[str, Any]) -> bool:
+        """See `MnerModel.reads_pictures_with`: with `text_only` it classifies spans of the text alone."""
+        return not options.get("text_only", False)
+
     @property
     def inputs(self) -> Inputs:
         """Sub-words and shapes, gold as spans, the picture's cells, and the label words."""

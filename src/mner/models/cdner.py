@@ -41,7 +41,7 @@ Departures
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -155,6 +155,11 @@ class Cdner(MnerModel):
         super()._init_weights(module)
         if isinstance(module, CaptionFusion):
             init.constant_(module.text_gate.bias, OPEN)
+
+    @classmethod
+    def reads_pictures_with(cls, options: Mapping[str, Any]) -> bool:
+        """See `MnerModel.reads_pictures_with`: without captions and chain it is an encoder with a CRF."""
+        return bool(options.get("caption_fusion", True) or options.get("reasoning_chain", True))
 
     @property
     def inputs(self) -> Inputs:

@@ -160,6 +160,11 @@ class Mmavk(MnerModel):
         self.decoder = TagDecoder(width, config.tags, config.scheme, crf=True)
         self.post_init()
 
+    @classmethod
+    def reads_pictures_with(cls, options: Mapping[str, Any]) -> bool:
+        """See `MnerModel.reads_pictures_with`: with fusion ``text-only`` it is an encoder with a CRF."""
+        return options.get("fusion") != "text-only"
+
     @property
     def inputs(self) -> Inputs:
         """Sub-words and shapes; knowledge, beside or behind the text, and the picture's relevance."""
