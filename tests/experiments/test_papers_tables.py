@@ -35,6 +35,11 @@ def beside(table, row):
     return None if key is None or row.published_name is None else published_table(key)
 
 
+def test_the_probe_s_ablations_can_be_read():
+    (table,) = (path for path in OURS if path.parent.name == "probe")
+    assert len(read(table, None).table.rows) > 20
+
+
 @pytest.mark.parametrize("path", OURS, ids=[path.parent.name for path in OURS])
 def test_our_own_ablations_change_what_those_of_the_papers_change(path):
     ours = {row.name: row.set for row in read(path, None).table.rows}

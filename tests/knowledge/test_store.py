@@ -496,10 +496,7 @@ def test_a_hundred_thousand_keys_in_two_seconds(store: KnowledgeStore) -> None:
         f"INSERT INTO answers SELECT j.value, {', '.join(columns)} FROM json_each(?) j, answers a WHERE j.value <> a.key",
         (json.dumps(keys),),
     )
-    took = []
-    # Whatever else runs on the machine only lengthens one of them.
-    for _ in range(3):
-        started = time.process_time()
-        assert len(store.lookup(keys)) == 100_000
-        took.append(time.process_time() - started)
-    assert min(took) < 2.0
+    started = time.process_time()
+    found = store.lookup(keys)
+    assert time.process_time() - started < 2.0
+    assert len(found) == 100_000

@@ -46,7 +46,6 @@ root.add_typer(app, name="experiment")
 
 OUTPUT = Path("runs/experiments")
 _FORMATS = ("html", "md", "tex", "csv")
-_FIGURES = ("png", "svg", "pdf")
 # What a run is reckoned to need of the machine's memory, in bytes.
 _MEMORY_OF_A_RUN = 3 * 2**30
 
@@ -151,15 +150,16 @@ def report(
     from mner.experiments.reports import describe
     from mner.experiments.results import collect, compare_rows
     from mner.experiments.shelf import Shelf
+    from mner.plots.figures import FORMATS
 
     wanted = formats or list(_FORMATS)
     for one in wanted:
         if one not in _FORMATS:
             raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
-    if figures is not None and figures not in _FIGURES:
-        raise UsageError(
-            f"There is no format {shown(figures)} of figures.", hint=did_you_mean(figures, _FIGURES)
-        )
+    drawn_as = [suffix.removeprefix(".") for suffix in FORMATS]
+    if figures is not None and figures not in drawn_as:
+        hint = did_you_mean(figures, drawn_as)
+        raise UsageError(f"There is no format {shown(figures)} of figures.", hint=hint)
     if to is None and (figures or conll or formats):
         raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
     file = _table(table, size, row, on, seed, setting, draws)
@@ -369,7 +369,7 @@ def _memory() -> int:
 
 def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
     """Show what would run, and about how long it would take."""
-    from mner.experiments.estimates import ASSUMED_POSTS_A_SECOND, Estimates, spoken, total_seconds
+    from mner.experiments.estimates import ASSUMED, ASSUMED_POSTS_A_SECOND, Estimates, spoken, total_seconds
 
     estimates = Estimates(plan, shelf)
     titles = _titles(plan)
@@ -415,7 +415,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
             left[0].basis if left else "",
         )
     out.print(shown_table)
-    if any(estimate.basis == "assumed" for _, _, estimate in rows):
+    if any(estimate.basis == ASSUMED for _, _, estimate in rows):
         out.print(
             f"Where nothing like it was run yet, {ASSUMED_POSTS_A_SECOND:g} posts a second are assumed.",
             markup=False,

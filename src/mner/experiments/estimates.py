@@ -12,6 +12,9 @@ from mner.experiments.shelf import Shelf, State
 ASSUMED_POSTS_A_SECOND = 60.0
 """What is assumed where nothing was measured: about what the embedded encoder trains on two cores."""
 
+ASSUMED = "assumed"
+"""The basis of an estimate where nothing was measured."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -73,7 +76,7 @@ class Estimates:
             return _mean(self._by_system[_system(run)]), "its system, measured"
         if self._all:
             return _mean(self._all), "others, measured"
-        return ASSUMED_POSTS_A_SECOND, "assumed"
+        return ASSUMED_POSTS_A_SECOND, ASSUMED
 
 
 def total_seconds(seconds: Iterable[float], jobs: int) -> float:
