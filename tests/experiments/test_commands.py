@@ -84,6 +84,22 @@ def test_a_table_that_is_done_is_not_run_again(copied, capsys):
     assert (len(document["ran"]), len(document["kept"]), document["failed"]) == (0, 4, {})
 
 
+def test_without_a_terminal_each_epoch_is_a_line(workshop, capsys):
+    (workshop / "table.toml").write_text(TABLE)
+    words = ["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "results")]
+    assert run([*words, "--row", "two", "--seed", "1"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    (record,) = (workshop / "results" / "runs").glob("*/run.json")
+    curve = json.loads(record.read_text())["curve"]
+    assert [line for line in lines if "Epoch" in line] == [
+        f"two, small, seed 1: Epoch {point['epoch']:g}: F1 {100 * point['f1']:.2f} on the validation posts "
+        f"(precision {100 * point['precision']:.2f}, recall {100 * point['recall']:.2f}; convention conll)."
+        for point in curve
+    ]
+    assert len(curve) == 2
+    assert lines[-1] == "1 runs done, 0 were there already, 0 failed"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -481,7 +481,8 @@ class _Board:
         self.bars.update(self.tasks[run.key], description=title, completed=done, total=total)
 
     def said(self, run: RunPlan, message: str) -> None:
-        if message.startswith("Epoch"):
+        # On a terminal the bar of the run tells of its epochs.
+        if err.is_terminal and message.startswith("Epoch"):
             return
         err.print(f"{self.titles[run.key][0]}: {message}", markup=False, soft_wrap=True)
 
