@@ -27,10 +27,6 @@ export TOKENIZERS_PARALLELISM = false
 export OMP_WAIT_POLICY = passive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-# Gradients come and go in every step. Keeping their memory saves a seventh of a training step's work (docs/tour.md).
-demo bench: export MALLOC_MMAP_THRESHOLD_ = 1073741824
-demo bench: export MALLOC_TRIM_THRESHOLD_ = 8589934592
-
 .PHONY: help demo test test-slow lint format bench clean
 .DEFAULT_GOAL := help
 

@@ -1,6 +1,6 @@
 """Time whole systems beside the bare text encoder over as many tokens, in one process.
 
-    export OMP_WAIT_POLICY=passive MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592
+    export OMP_WAIT_POLICY=passive
     python benchmarks/systems.py dghc cat-mner --threads 2
 
 Everything is of BERT-base and CLIP ViT-B/32 size, with random weights; nothing is downloaded. Pictures are
@@ -12,9 +12,9 @@ own. The tower of MGIPS-CL runs beside the text and is trained like it, so that 
 update; in mgips-cl-frozen its weights stay as they are.
 
 Repeats of all are interleaved, so that whatever else runs on the machine slows them alike; the median counts.
-On a machine with much other work --processor-time counts what this process itself computed. The two MALLOC
-settings keep freed memory in the process: where touching a new page costs much, as in some virtual machines,
-gradients that come and go every step would otherwise be what is timed.
+On a machine with much other work --processor-time counts what this process itself computed. Freed memory is
+kept in the process, as where models are trained (docs/tour.md): gradients that come and go every step would
+otherwise be what is timed where touching a new page costs much.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from mner.models import model_named
 from mner.nn import backbones
 from mner.posts import Knowledge, Post, Region
 from mner.recognizer import Recognizer, make_encoder
+from mner.training.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -260,6 +261,7 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="instead of the wall clock's")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     posts = drawn_posts(arguments.batch)
     clock = time.process_time if arguments.processor_time else time.perf_counter
     precision = "bfloat16" if arguments.bfloat16 else "float32"

@@ -30,6 +30,7 @@ def demo(
     from mner.data import read_folder
     from mner.html import page, write_page
     from mner.posts import Post
+    from mner.training.memory import keep_freed_memory
     from mner.training.recipe import check_recipe
     from mner.training.run import train
 
@@ -56,6 +57,7 @@ def demo(
     )
     out.print(Rule(f"Training on {folder}"))
     dataset = read_folder(folder)
+    keep_freed_memory()
     run = train(
         recipe,
         output / "run",

@@ -182,7 +182,9 @@ def report(
 def job() -> None:
     """Do one run, read from stdin as JSON; progress goes to stdout as JSON lines."""
     from mner.experiments.runner import serve
+    from mner.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     # Whatever a library prints must not come between the messages.
     messages = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -36,6 +36,7 @@ def train(
 ) -> None:
     """Train a recogniser as a recipe says, and write a run folder that predicts alone."""
     from mner.cli.results import score_table
+    from mner.training.memory import keep_freed_memory
     from mner.training.processes import agree, is_first, join_processes, leave_processes
     from mner.training.recipe import read_recipe
     from mner.training.run import train as run_training
@@ -52,6 +53,7 @@ def train(
     if vision_backbone is not None:
         changes.append(f"model.vision_backbone={_quoted(vision_backbone)}")
     checked = read_recipe(recipe, changes)
+    keep_freed_memory()
     join_processes()
     # Clocks of several processes may strike a second between them.
     folder = agree(output or Path("runs") / f"{checked.model.name}-{time.strftime('%Y%m%d-%H%M%S')}")
