@@ -15,7 +15,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep large freed blocks, instead of giving them back to the system and asking again.
 
     Activations and gradients of a step are freed and wanted again in the next. glibc maps large blocks one
-    by one and gives them back, so that each step meets new pages: up to a quarter of its time with long texts.
+    by one and gives them back, so that each step meets new pages: a quarter of its time with long texts.
     The process keeps its peak. This holds for the whole process, which is why training does it from the
     command line alone.
 
