@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
     }
     assert document["seconds"] > 0
     assert run([*words, "--row", "two"]) == 0
-    assert "3 cells need 3 runs" in capsys.readouterr().out
+    assert "3 runs for 3 cells" in capsys.readouterr().out
     assert sorted((copied / "results").rglob("*")) == before
 
 
@@ -97,7 +97,7 @@ def test_without_a_terminal_each_epoch_is_a_line(workshop, capsys):
         for point in curve
     ]
     assert len(curve) == 2
-    assert lines[-1] == "1 runs done, 0 were there already, 0 failed"
+    assert lines[-1] == "1 run done, 0 were there already, 0 failed"
 
 
 @pytest.mark.parametrize(

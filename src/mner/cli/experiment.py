@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mner.cli.app import app as root
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, counted, err, out, print_json
 from mner.errors import UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
@@ -222,7 +222,8 @@ def run_plan(
             )
     titles = _titles(plan)
     err.print(
-        f"{len(outcome.ran)} runs done, {len(outcome.kept)} were there already, {len(outcome.failed)} failed",
+        f"{counted(len(outcome.ran), 'run')} done, {len(outcome.kept)} were there already, "
+        f"{len(outcome.failed)} failed",
         markup=False,
         soft_wrap=True,
     )
@@ -424,7 +425,8 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
             soft_wrap=True,
         )
     out.print(
-        f"{len(plan.cells)} cells need {len(rows)} runs; about {spoken(whole)} with {jobs} at a time.",
+        f"{counted(len(rows), 'run')} for {counted(len(plan.cells), 'cell')}; "
+        f"about {spoken(whole)} with {jobs} at a time.",
         markup=False,
         soft_wrap=True,
     )
@@ -452,7 +454,8 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
     done = states.count(State.DONE)
     left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
     err.print(
-        f"{plan.file.table.title}: {len(plan.cells)} cells, {len(states)} runs, {done} of them done; "
+        f"{plan.file.table.title}: {counted(len(plan.cells), 'cell')}, {counted(len(states), 'run')}, "
+        f"{done} of them done; "
         + (
             f"the others take about {spoken(left)}, {jobs} at a time."
             if done < len(states)
