@@ -17,10 +17,13 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from mner.data import read_posts
 from mner.evaluation.scores import score_posts
 from mner.experiments.formats import as_csv, as_document, as_latex, as_markdown, write_conll
+from mner.experiments.material import places
+from mner.experiments.plans import make_plan
 from mner.experiments.published import published_table
 from mner.experiments.reports import describe
 from mner.experiments.results import collect, compare_rows, holm
 from mner.experiments.shelf import Shelf
+from mner.experiments.tables import only
 from mner.plots.report import report_figures, report_page, save_report_figures
 from mner.tags import BIO, to_tags
 from tests.experiments.conftest import TABLE, planned, run_here
@@ -272,8 +275,49 @@ set = { training.epochs = 2 }
             wanted.append(100 * f1_score(*of_type, zero_division=0))
         assert list(drawn.get_xdata()) == [1, 2]
         assert list(drawn.get_ydata()) == pytest.approx(wanted)
+    # One of the settings alone makes no curve.
+    alone = only(plan.file, settings=["two epochs"])
+    drawn_alone = report_figures(collect(make_plan(alone, places(alone, {}, {})), shelf))
+    assert set(drawn_alone) == {title for title in figures if "by epochs" not in title}
     saved = save_report_figures(results, workshop / "figures", ".png")
     assert len({path.name for path in saved}) == sum(map(len, figures.values())) == len(saved)
     for path in saved:
         with Image.open(path) as picture:
             assert (picture.format, picture.width > 300) == ("PNG", True)
+
+
+def test_a_data_set_has_its_own_types_alone(workshop):
+    text = """
+title = "Two domains"
+axis = "epochs"
+[data.small]
+[data.renamed]
+folder = "small"
+label_map = { PER = "WRITER" }
+[[rows]]
+name = "row"
+recipe = "recipe.toml"
+[[settings]]
+name = "one"
+value = 1
+set = { training.epochs = 1 }
+[[settings]]
+name = "two"
+value = 2
+set = { training.epochs = 2 }
+"""
+    plan = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    results = collect(plan, shelf)
+    wanted = {"small": ["LOC", "PER"], "renamed": ["LOC", "WRITER"]}
+    for data, labels in wanted.items():
+        figures = report_figures(results)[f"F1 of each type by epochs on {data}"]
+        assert list(figures) == [f"F1 of {label} by epochs" for label in labels]
+    report = describe(results, [])
+    for group in as_document(report)["groups"]:
+        assert list(group["scores"]["conll"]) == ["all", *wanted[group["scored_on"]]]
+    headers = {grid.title: grid.header for grid in report.grids if grid.title.startswith("F1 of each type")}
+    assert headers == {
+        f"F1 of each type on {data}": ("row", "setting", *labels) for data, labels in wanted.items()
+    }

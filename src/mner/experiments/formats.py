@@ -12,7 +12,7 @@ from typing import Any
 from mner.data.writers import write_columns
 from mner.experiments.grids import NOTHING, PLUS_MINUS, Grid
 from mner.experiments.reports import Report
-from mner.experiments.results import MEASURES, Result, Results
+from mner.experiments.results import MEASURES, Result, Results, types_of
 from mner.tags import Convention
 
 _CSV_PLACE = ("row", "trained_on", "scored_on", "setting", "draw", "seed")
@@ -144,7 +144,7 @@ def as_document(report: Report) -> dict[str, Any]:
     """A report as JSON writes it; fractions from 0 to 1, published numbers in per cent as printed."""
     groups = []
     for group in report.results.groups:
-        labels = [None, *report.results.labels]
+        labels = [None, *types_of([group])]
         groups.append(
             {
                 "row": group.row.name,

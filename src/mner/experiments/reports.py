@@ -22,7 +22,7 @@ from mner.experiments.grids import (
     setting_of,
     with_deviation,
 )
-from mner.experiments.results import MEASURES, Group, Pair, Results, distinct
+from mner.experiments.results import MEASURES, Group, Pair, Results, distinct, types_of
 from mner.experiments.shelf import now
 from mner.tags import Convention
 
@@ -158,15 +158,7 @@ def _types(results: Results) -> list[Grid]:
         groups = [group for group in results.groups if group.place[:2] == (data, scored)]
         several = len({group.setting for group in groups}) > 1
         own = results.file.table.data[scored].convention
-        labels = sorted(
-            {
-                label
-                for group in groups
-                for result in group.results
-                for label, counts in result.scores[own].per_type.items()
-                if counts.gold
-            }
-        )
+        labels = types_of(groups)
         header = ["row", *(["setting"] if several else []), *labels]
         rows = tuple(
             (row_name(group), *setting_of(group, several), *(_beside(group, label) for label in labels))

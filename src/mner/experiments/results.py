@@ -130,6 +130,16 @@ class Group:
         return found
 
 
+def types_of(groups: Iterable[Group]) -> list[str]:
+    """The types that stand in the gold of what was scored; domains of a table have their own."""
+    found: set[str] = set()
+    for group in groups:
+        for result in group.results:
+            per_type = result.scores[result.convention].per_type
+            found.update(label for label, counts in per_type.items() if counts.gold)
+    return sorted(found)
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two groups compared on the same posts.
@@ -175,11 +185,7 @@ class Results:
     @property
     def labels(self) -> list[str]:
         """The types of all results' gold."""
-        found: set[str] = set()
-        for result in self.results:
-            per_type = result.scores[result.convention].per_type
-            found.update(label for label, counts in per_type.items() if counts.gold)
-        return sorted(found)
+        return types_of(self.groups)
 
     def places(self) -> list[tuple[str, str]]:
         """What is trained on and what is scored, in the table's order."""

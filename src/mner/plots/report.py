@@ -14,7 +14,7 @@ from mner.evaluation.errors import confusion, differences
 from mner.experiments.analysis import errors_of, gold_of
 from mner.experiments.grids import Grid, place_of
 from mner.experiments.reports import Report
-from mner.experiments.results import Group, Results
+from mner.experiments.results import Group, Results, types_of
 from mner.html import document, type_classes
 from mner.plots.calibration import reliability_figure
 from mner.plots.curves import Curve, curves_figure
@@ -113,7 +113,7 @@ def report_figures(results: Results) -> dict[str, dict[str, Figure]]:
             continue
         where = place_of(results, data, scored)
         of_types: dict[str, Figure] = {}
-        for label in results.labels:
+        for label in types_of(groups):
             of_types.update(_by_setting(results, groups, label))
         found = {
             f"F1 by {axis} on {where}": _by_setting(results, groups),
@@ -165,7 +165,7 @@ def _figures(results: Results) -> list[str]:
 
 
 def _by_setting(results: Results, groups: Sequence[Group], label: str | None = None) -> Mapping[str, Figure]:
-    """Curves over the settings' values, of all entities or of one type."""
+    """Curves over the settings' values, of all entities or of one type; none where only one value was run."""
     table = results.file.table
     values = {setting.name: setting.value for setting in table.settings}
     series: dict[str, dict[float | int | bool | str, Sequence[float]]] = {}
@@ -173,6 +173,9 @@ def _by_setting(results: Results, groups: Sequence[Group], label: str | None = N
         value, summary = values.get(group.setting), group.summary(label=label)
         if value is not None and summary is not None:
             series.setdefault(group.row.name, {})[value] = summary.values
+    # One point is no curve.
+    if len({value for curve in series.values() for value in curve}) < 2:
+        return {}
     samples = [setting.sample for setting in table.settings if setting.sample is not None]
     figures = {}
     for number, chosen in enumerate(_portions(series)):
