@@ -68,7 +68,8 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
         notes.append(f"Published: {results.published.key}, {results.published.title}")
         if results.published.settings:
             notes.append(f"Published settings: {results.published.settings}")
-        notes += [f"On the published numbers: {note.text}" for note in results.published.notes]
+        said = dict.fromkeys(note.text for note in results.published.notes)
+        notes += [f"On the published numbers: {text}" for text in said]
     grids = [*_overviews(results), *_mains(results), *_types(results)]
     if pairs:
         grids.append(_comparisons(pairs, results))
