@@ -8,6 +8,8 @@ import shutil
 import pytest
 
 from mner.cli.app import run
+from mner.cli.experiment import _board
+from mner.experiments.shelf import Shelf
 from tests.experiments.conftest import TABLE, make_workshop
 
 
@@ -80,24 +82,21 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
 def test_a_table_that_is_done_is_not_run_again(copied, capsys):
     words = ["experiment", "run", str(copied / "table.toml"), "--output", str(copied / "results"), "--json"]
     assert run(words) == 0
-    document = json.loads(capsys.readouterr().out)
+    written = capsys.readouterr()
+    assert written.err.splitlines()[-1] == "0 runs done, 4 were there already, 0 failed"
+    document = json.loads(written.out)
     assert (len(document["ran"]), len(document["kept"]), document["failed"]) == (0, 4, {})
 
 
-def test_without_a_terminal_each_epoch_is_a_line(workshop, capsys):
-    (workshop / "table.toml").write_text(TABLE)
-    words = ["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "results")]
-    assert run([*words, "--row", "two", "--seed", "1"]) == 0
-    lines = capsys.readouterr().err.splitlines()
-    (record,) = (workshop / "results" / "runs").glob("*/run.json")
-    curve = json.loads(record.read_text())["curve"]
-    assert [line for line in lines if "Epoch" in line] == [
-        f"two, small, seed 1: Epoch {point['epoch']:g}: F1 {100 * point['f1']:.2f} on the validation posts "
-        f"(precision {100 * point['precision']:.2f}, recall {100 * point['recall']:.2f}; convention conll)."
-        for point in curve
+def test_without_a_terminal_each_epoch_is_a_line(finished, capsys):
+    folder, plan = finished
+    with _board(plan, Shelf(folder / "results")) as board:
+        for cell in plan.cells:
+            board.started(plan.runs[cell.run], 0)
+            board.said(plan.runs[cell.run], "Epoch 1: F1 50.00 on the validation posts.")
+    assert capsys.readouterr().err.splitlines() == [
+        f"{cell.title}: Epoch 1: F1 50.00 on the validation posts." for cell in plan.cells
     ]
-    assert len(curve) == 2
-    assert lines[-1] == "1 run done, 0 were there already, 0 failed"
 
 
 @pytest.mark.parametrize(
