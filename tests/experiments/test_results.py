@@ -28,6 +28,23 @@ from mner.plots.report import report_figures, report_page, save_report_figures
 from mner.tags import BIO, to_tags
 from tests.experiments.conftest import TABLE, planned, run_here
 
+CURVE = """
+title = "Curve"
+axis = "epochs"
+[data.small]
+[[rows]]
+name = "row"
+recipe = "recipe.toml"
+[[settings]]
+name = "one epoch"
+value = 1
+set = { training.epochs = 1 }
+[[settings]]
+name = "two epochs"
+value = 2
+set = { training.epochs = 2 }
+"""
+
 
 @pytest.fixture(scope="module")
 def results(finished):
@@ -237,23 +254,7 @@ def test_a_report_without_results_says_what_is_open(workshop):
 
 
 def test_settings_of_a_single_row_are_compared_with_each_other(workshop):
-    text = """
-title = "Curve"
-axis = "epochs"
-[data.small]
-[[rows]]
-name = "row"
-recipe = "recipe.toml"
-[[settings]]
-name = "one epoch"
-value = 1
-set = { training.epochs = 1 }
-[[settings]]
-name = "two epochs"
-value = 2
-set = { training.epochs = 2 }
-"""
-    plan = planned(workshop, text)
+    plan = planned(workshop, CURVE)
     shelf = Shelf(workshop / "results")
     run_here(plan, shelf)
     results = collect(plan, shelf)
@@ -287,26 +288,8 @@ set = { training.epochs = 2 }
 
 
 def test_a_data_set_has_its_own_types_alone(workshop):
-    text = """
-title = "Two domains"
-axis = "epochs"
-[data.small]
-[data.renamed]
-folder = "small"
-label_map = { PER = "WRITER" }
-[[rows]]
-name = "row"
-recipe = "recipe.toml"
-[[settings]]
-name = "one"
-value = 1
-set = { training.epochs = 1 }
-[[settings]]
-name = "two"
-value = 2
-set = { training.epochs = 2 }
-"""
-    plan = planned(workshop, text)
+    renamed = '[data.renamed]\nfolder = "small"\nlabel_map = { PER = "WRITER" }\n'
+    plan = planned(workshop, CURVE + renamed)
     shelf = Shelf(workshop / "results")
     run_here(plan, shelf)
     results = collect(plan, shelf)
