@@ -104,6 +104,48 @@ def test_randomisation_comes_near_to_trying_all_exchanges(seed, posts):
     assert randomisation(first, second, samples=samples, seed=3) == pytest.approx(exact, abs=reach)
 
 
+def mean_f1(runs):
+    return sum(slow_f1(run) for run in runs) / len(runs)
+
+
+def test_the_mean_f1_of_several_runs_is_drawn_on_the_same_posts():
+    first, second = (
+        np.stack([random_counts(seed, 25) for seed in seeds]) for seeds in ((1, 2, 3), (4, 5, 6))
+    )
+    # A run that finds nothing: the F1 of counts added up over runs is another than the mean F1.
+    first[2, :, 1:] = 0
+    weights = np.random.default_rng(5).multinomial(25, [1 / 25] * 25, size=200)
+    drawn = [
+        mean_f1(np.repeat(first, sample, axis=1)) - mean_f1(np.repeat(second, sample, axis=1))
+        for sample in weights
+    ]
+    found = compare(first, second, samples=200, seed=5).difference
+    assert found.value == pytest.approx(mean_f1(first) - mean_f1(second))
+    assert found.value != pytest.approx(slow_f1(first.reshape(-1, 3)) - slow_f1(second.reshape(-1, 3)))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10_000), st.integers(2, 7))
+def test_all_runs_of_a_post_are_exchanged_together(seed, posts):
+    first, second = (np.stack([random_counts(seed + n, posts) for n in both]) for both in ((0, 1), (2, 3)))
+    found = abs(mean_f1(first) - mean_f1(second))
+    as_large = 0
+    for exchanged in itertools.product((False, True), repeat=posts):
+        moved = np.asarray(exchanged)[:, None]
+        difference = mean_f1(np.where(moved, second, first)) - mean_f1(np.where(moved, first, second))
+        as_large += abs(difference) >= found - 1e-12
+    exact = as_large / 2**posts
+    samples = 4000
+    reach = 5 * math.sqrt(exact * (1 - exact) / samples) + 1 / samples
+    assert randomisation(first, second, samples=samples, seed=3) == pytest.approx(exact, abs=reach)
+
+
+def test_one_run_among_runs_is_that_run():
+    first, second = random_counts(1, 30), random_counts(2, 30)
+    assert compare(first[None], second[None], samples=300) == compare(first, second, samples=300)
+
+
 def test_the_same_twice_does_not_differ():
     counts = random_counts(4, 50)
     found = compare(counts, counts, samples=200)
@@ -138,5 +180,7 @@ def test_the_same_seed_gives_the_same_and_chunks_do_not_matter(monkeypatch):
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(DataError, match="same posts"):
         compare(random_counts(1, 3), random_counts(1, 4))
+    with pytest.raises(DataError, match="3 posts of 2 runs and 3 posts of 1 runs"):
+        compare(np.stack([random_counts(1, 3)] * 2), random_counts(1, 3)[None])
     with pytest.raises(DataError, match="no posts"):
         f1_interval(np.zeros((0, 3), dtype=np.int64))

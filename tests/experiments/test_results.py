@@ -7,6 +7,7 @@ import io
 import json
 import re
 import statistics
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -104,24 +105,48 @@ def test_means_and_deviations_are_those_of_seqeval_and_statistics(finished, resu
             assert group["scores"]["strict"][label]["f1"]["values"] == pytest.approx(values)
 
 
-def test_rows_are_compared_over_all_seeds_together(finished, results):
+def f1_of_file(folder, run):
+    """The F1 of a run that marks words alone, counted from its file."""
+    gold = predicted = correct = 0
+    for true, found in zip(*tags_of_file(folder, run), strict=True):
+        starts = [[n for n, tag in enumerate(side) if tag[0] == "B"] for side in (true, found)]
+        gold, predicted = gold + len(starts[0]), predicted + len(starts[1])
+        correct += sum(true[n] == found[n] for n in starts[0])
+    return 2 * correct / (gold + predicted)
+
+
+def test_rows_are_compared_by_their_mean_f1(finished, results):
     folder, _ = finished
     (pair,) = compare_rows(results, samples=400, seed=3)
-    sums = []
-    for group in (pair.first, pair.second):
-        total = np.zeros(3)
-        for result in group.results:
-            for true, found in zip(*tags_of_file(folder, result.run.folder_name), strict=True):
-                starts = [[n for n, tag in enumerate(side) if tag[0] == "B"] for side in (true, found)]
-                right = sum(true[n] == found[n] for n in starts[0])
-                total += (len(starts[0]), len(starts[1]), right)
-        sums.append(2 * total[2] / (total[0] + total[1]))
-    assert pair.comparison.difference.value == pytest.approx(sums[0] - sums[1])
+    assert pair.runs == 2
+    one, two = (
+        statistics.mean(f1_of_file(folder, result.run.folder_name) for result in group.results)
+        for group in (pair.first, pair.second)
+    )
+    assert pair.comparison.difference.value == pytest.approx(one - two)
     assert (
         pair.comparison.difference.low <= pair.comparison.difference.value <= pair.comparison.difference.high
     )
     # One comparison alone needs no correction.
     assert pair.corrected == pair.comparison.p_value
+
+
+def test_runs_of_the_same_seed_are_compared(finished, results):
+    folder, _ = finished
+    first, second = results.groups
+    fewer = replace(second, results=tuple(result for result in second.results if result.cell.seed == 2))
+    for groups in ([first, fewer], [fewer, first]):
+        (pair,) = compare_rows(replace(results, groups=groups), samples=50)
+        assert pair.runs == 1
+        one, two = (
+            next(
+                f1_of_file(folder, result.run.folder_name)
+                for result in group.results
+                if result.cell.seed == 2
+            )
+            for group in groups
+        )
+        assert pair.comparison.difference.value == pytest.approx(one - two)
 
 
 def test_corrected_p_values_are_those_of_the_step_down_procedure():

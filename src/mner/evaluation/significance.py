@@ -8,7 +8,8 @@ same posts, as usual for scores that are not means:
 * approximate randomisation (Noreen 1989; Yeh 2000): for each post the two outputs change places or not; how
   often the difference becomes at least as large is the p-value.
 
-Neither knows of seeds: that another training run would give the same is not said by them.
+Of several runs the mean of their F1 is the score; all their outputs for a post are drawn, and change places,
+together. Neither test knows of seeds: that another training run would give the same is not said by them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mner.evaluation.scores import identity, paired
 from mner.posts import Entity
 
 Counts = NDArray[np.int64]
-"""(N, 3) for each post its gold, its predicted and its correct entities."""
+"""(N, 3) for each post its gold, its predicted and its correct entities; (R, N, 3) of R runs."""
 
 # As many weights of posts are held at once.
 _MOST_WEIGHTS = 2_000_000
@@ -96,6 +97,22 @@ def f1_of(sums: NDArray[Any]) -> NDArray[np.float64]:
     return np.divide(2.0 * sums[..., 2], wanted, out=np.zeros(wanted.shape), where=wanted > 0)
 
 
+def _of_runs(counts: Counts) -> Counts:
+    """(R, N, 3), of one run where none are told apart."""
+    return counts[None] if counts.ndim == 2 else counts
+
+
+def _mean_f1(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean F1 (...,) of R runs, of the sums of each (R, ..., 3)."""
+    found: NDArray[np.float64] = f1_of(sums).mean(0)
+    return found
+
+
+def _size(counts: Counts) -> str:
+    runs, posts = _of_runs(counts).shape[:2]
+    return f"{posts} posts" + (f" of {runs} runs" if counts.ndim > 2 else "")
+
+
 def f1_interval(counts: Counts, *, samples: int = 2000, level: float = 0.95, seed: int = 1) -> Interval:
     """The F1 with its bootstrap interval.
 
@@ -112,27 +129,31 @@ def f1_interval(counts: Counts, *, samples: int = 2000, level: float = 0.95, see
 def compare(
     first: Counts, second: Counts, *, samples: int = 2000, level: float = 0.95, seed: int = 1
 ) -> Comparison:
-    """The F1 of the first less that of the second.
+    """The F1 of the first less that of the second; of several runs the mean of their F1.
 
     Args:
-        first: (N, 3), as `post_counts` gives them.
-        second: (N, 3), of the same posts in the same order.
+        first: (N, 3), as `post_counts` gives them, or (R, N, 3) of R runs.
+        second: The same of as many runs and posts, in the same order.
         samples: Bootstrap samples, and random exchanges.
         level: Level of the interval.
         seed: Decides the samples.
 
     Raises:
-        DataError: They are not of as many posts.
+        DataError: They are not of as many posts and runs.
     """
     if first.shape != second.shape:
         raise DataError(
             "Two recognisers can only be compared on the same posts.",
-            expected="counts of as many posts",
-            got=f"{len(first)} and {len(second)} posts",
+            expected="counts of as many posts, and of as many runs",
+            got=f"{_size(first)} and {_size(second)}",
         )
-    found = float(f1_of(first.sum(0)) - f1_of(second.sum(0)))
+    one, two = _of_runs(first), _of_runs(second)
+    found = float(_mean_f1(one.sum(1)) - _mean_f1(two.sum(1)))
     drawn = np.concatenate(
-        [f1_of(weights @ first) - f1_of(weights @ second) for weights in _weights(len(first), samples, seed)]
+        [
+            _mean_f1(weights @ one) - _mean_f1(weights @ two)
+            for weights in _weights(one.shape[1], samples, seed)
+        ]
     )
     return Comparison(
         _interval(found, drawn, level), randomisation(first, second, samples=samples, seed=seed)
@@ -143,8 +164,8 @@ def randomisation(first: Counts, second: Counts, *, samples: int = 2000, seed: i
     """The two-sided p-value of a difference in F1, by approximate randomisation over posts.
 
     Args:
-        first: (N, 3), as `post_counts` gives them.
-        second: (N, 3), of the same posts.
+        first: (N, 3), as `post_counts` gives them, or (R, N, 3) of R runs.
+        second: The same of as many runs, of the same posts; the runs of one place are exchanged.
         samples: Random exchanges.
         seed: Decides them.
 
@@ -152,13 +173,15 @@ def randomisation(first: Counts, second: Counts, *, samples: int = 2000, seed: i
         (1 + exchanges whose difference is at least as large) / (1 + exchanges).
     """
     random = np.random.default_rng(seed)
-    total = first.sum(0), second.sum(0)
-    found = abs(f1_of(total[0]) - f1_of(total[1]))
-    change = second - first
+    one, two = _of_runs(first), _of_runs(second)
+    total = one.sum(1, keepdims=True), two.sum(1, keepdims=True)
+    found = np.abs(_mean_f1(total[0]) - _mean_f1(total[1]))
+    change = two - one
+    posts = one.shape[1]
     as_large = 0
-    for size in _chunks(len(first), samples):
-        moved = random.integers(0, 2, (size, len(first))) @ change
-        differences = np.abs(f1_of(total[0] + moved) - f1_of(total[1] - moved))
+    for size in _chunks(posts, samples):
+        moved = random.integers(0, 2, (size, posts)) @ change  # (R, size, 3)
+        differences = np.abs(_mean_f1(total[0] + moved) - _mean_f1(total[1] - moved))
         # What is the same difference must not fall short of it by rounding.
         as_large += int((differences >= found - 1e-12).sum())
     return (1 + as_large) / (1 + samples)

@@ -186,6 +186,7 @@ def as_document(report: Report) -> dict[str, Any]:
                 "second": {"row": pair.second.row.name, "setting": pair.second.setting or None},
                 "trained_on": pair.first.data,
                 "scored_on": pair.first.scored,
+                "runs": pair.runs,
                 **pair.comparison.as_dict(),
                 "p_value_holm": pair.corrected,
             }

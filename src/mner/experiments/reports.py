@@ -188,6 +188,7 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
                 one.setting if same_row else one.row.name,
                 two.setting if same_row else two.row.name,
                 where,
+                str(pair.runs),
                 f"{100 * found.value:+.2f}",
                 f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
                 f"{pair.comparison.p_value:.4f}",
@@ -195,13 +196,12 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
             )
         )
     level = f"{100 * pairs[0].comparison.difference.level:g} % interval"
-    header = ("first", "second", "posts", "F1 of first less second", level, "p", "p, Holm")
+    header = ("first", "second", "posts", "runs of each", "F1 of first less second", level, "p", "p, Holm")
     note = (
         "Interval: paired bootstrap over posts. p: approximate randomisation over posts, two-sided; Holm's "
-        f"correction is for the {len(pairs)} pairs above. Seeds and draws are combined before posts are "
-        "drawn: a post's counts are the means over all runs of a row, so that all its outputs are drawn and "
-        "exchanged together. Whether other posts would give the same is what is tested; how much seeds "
-        "differ, the deviations above say."
+        f"correction is for the {len(pairs)} pairs above. Compared is the mean F1 of the runs with the draws and "
+        "seeds that both rows have; all their outputs for a post are drawn, and exchanged, together. Whether "
+        "other posts would give the same is what is tested; how much seeds differ, the deviations above say."
     )
     return Grid("comparisons", "Any two rows on the same posts", header, tuple(rows), 3, note)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mner.evaluation.scores import Counts, Scores, score
-from mner.evaluation.significance import Comparison, compare, post_counts
+from mner.evaluation.scores import Counts as EntityCounts, Scores, score
+from mner.evaluation.significance import Comparison, Counts, compare, post_counts
 from mner.experiments.plans import Cell, Plan, RunPlan
 from mner.experiments.published import PublishedTable, published_table
 from mner.experiments.shelf import KeptPost, Shelf, State
@@ -44,7 +42,7 @@ class Result:
     scored: str
     gold: str
     scores: Mapping[str, Scores]
-    counts: NDArray[np.int64]
+    counts: Counts
     predicted: list[list[Entity]]
 
     @property
@@ -119,15 +117,9 @@ class Group:
         for result in self.results:
             scores = result.scores[convention or result.convention]
             # A type that nobody predicted and that is not in the gold has scores of 0, as everywhere.
-            counts = scores.overall if label is None else scores.per_type.get(label, Counts())
+            counts = scores.overall if label is None else scores.per_type.get(label, EntityCounts())
             values.append(getattr(counts, measure))
         return Summary(tuple(values)) if values else None
-
-    @cached_property
-    def counts(self) -> NDArray[np.float64]:
-        """(N, 3) for each post its counts, the mean over all seeds and draws."""
-        found: NDArray[np.float64] = np.mean([result.counts for result in self.results], axis=0)
-        return found
 
 
 def types_of(groups: Iterable[Group]) -> list[str]:
@@ -147,14 +139,16 @@ class Pair:
     Args:
         first: One.
         second: The other.
-        comparison: The F1 of the first less that of the second.
+        comparison: The mean F1 of the first less that of the second.
         corrected: The p-value after Holm (1979), for all pairs that the report compares.
+        runs: How many runs of each were compared.
     """
 
     first: Group
     second: Group
     comparison: Comparison
     corrected: float
+    runs: int
 
 
 @dataclass
@@ -283,9 +277,9 @@ def compare_rows(
 ) -> list[Pair]:
     """Compare any two rows that were scored on the same posts; settings, where there is one row alone.
 
-    Seeds and draws are combined before posts are drawn: a post's counts of gold, predicted and correct
-    entities are the means over all of a row's runs, so that all runs' outputs for a post are drawn, and
-    change places, together. The F1 compared is that of these means, which is not quite the mean F1.
+    The mean F1 over runs is compared, of the draws and seeds that both have (where they share none, of as
+    many runs as both have). All runs' outputs for a post are drawn together, and change places together with
+    those of the same draw and seed.
 
     Args:
         results: The results.
@@ -306,15 +300,28 @@ def compare_rows(
             if first.row is second.row and first.place[:2] == second.place[:2] and _same_posts(first, second)
         ]
     found = []
+    runs = []
     with progress("comparing rows", len(pairs)) as advance:
         for first, second in pairs:
-            # The functions take counts as they are; means are counts too.
-            found.append(compare(first.counts, second.counts, samples=samples, seed=seed))  # type: ignore[arg-type]
+            in_pairs = _in_pairs(first, second)
+            one, two = (np.stack(side) for side in zip(*in_pairs, strict=True))
+            found.append(compare(one, two, samples=samples, seed=seed))
+            runs.append(len(in_pairs))
             advance(1)
     corrected = holm([one.p_value for one in found])
     return [
-        Pair(first, second, comparison, p)
-        for (first, second), comparison, p in zip(pairs, found, corrected, strict=True)
+        Pair(first, second, comparison, p, count)
+        for (first, second), comparison, p, count in zip(pairs, found, corrected, runs, strict=True)
+    ]
+
+
+def _in_pairs(first: Group, second: Group) -> list[tuple[Counts, Counts]]:
+    """The counts of two groups' runs of the same draw and seed; if they share none, of as many as both have."""
+    others = {(result.cell.sampling, result.cell.seed): result.counts for result in second.results}
+    named = [((result.cell.sampling, result.cell.seed), result.counts) for result in first.results]
+    shared = [(counts, others[name]) for name, counts in named if name in others]
+    return shared or [
+        (one.counts, two.counts) for one, two in zip(first.results, second.results, strict=False)
     ]
 
 
