@@ -26,6 +26,7 @@ from mner.experiments.results import collect, compare_rows, holm
 from mner.experiments.shelf import Shelf
 from mner.experiments.tables import only
 from mner.plots.report import report_figures, report_page, save_report_figures
+from mner.posts import Entity
 from mner.tags import BIO, to_tags
 from tests.experiments.conftest import TABLE, planned, run_here
 
@@ -147,6 +148,25 @@ def test_runs_of_the_same_seed_are_compared(finished, results):
             for group in groups
         )
         assert pair.comparison.difference.value == pytest.approx(one - two)
+
+
+def test_a_type_that_no_gold_has_is_shown_where_it_was_predicted(results):
+    result = results.groups[0].results[0]
+    text = results.posts(result)[0].text
+    predicted = [[Entity(text[:3], "ELSEWHERE", 0, 3, 0.5)], *result.predicted[1:]]
+    first = replace(results.groups[0], results=(replace(result, predicted=predicted),))
+    page = report_page(describe(replace(results, groups=[first, results.groups[1]])), figures=False)
+    assert "<small>ELSEWHERE 0.50" in page
+
+
+def test_the_best_rows_have_figures_of_their_own(results):
+    one, two = results.groups
+    # The second row found nothing.
+    groups = [replace(two, row=one.row.model_copy(update={"name": f"nothing {n}"})) for n in range(7)]
+    figures = report_figures(replace(results, groups=[*groups, one]))
+    drawn = figures["Types confused on small (6 best of 8)"]
+    assert list(drawn)[-1] == "confused types, one"
+    assert len(drawn) == 6
 
 
 def test_corrected_p_values_are_those_of_the_step_down_procedure():

@@ -199,9 +199,10 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
     header = ("first", "second", "posts", "runs of each", "F1 of first less second", level, "p", "p, Holm")
     note = (
         "Interval: paired bootstrap over posts. p: approximate randomisation over posts, two-sided; Holm's "
-        f"correction is for the {len(pairs)} pairs above. Compared is the mean F1 of the runs with the draws and "
-        "seeds that both rows have; all their outputs for a post are drawn, and exchanged, together. Whether "
-        "other posts would give the same is what is tested; how much seeds differ, the deviations above say."
+        f"correction is for the {len(pairs)} pairs above. Compared is the mean F1 of the runs with the draws "
+        "and seeds that both rows have; all their outputs for a post are drawn, and exchanged, together. "
+        "Whether other posts would give the same is what is tested; how much seeds differ, the deviations "
+        "above say."
     )
     return Grid("comparisons", "Any two rows on the same posts", header, tuple(rows), 3, note)
 

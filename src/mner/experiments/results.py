@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mner.evaluation.scores import Counts as EntityCounts, Scores, score
+from mner.evaluation.scores import Counts as EntityCounts
+from mner.evaluation.scores import Scores, score
 from mner.evaluation.significance import Comparison, Counts, compare, post_counts
 from mner.experiments.plans import Cell, Plan, RunPlan
 from mner.experiments.published import PublishedTable, published_table
@@ -316,7 +317,7 @@ def compare_rows(
 
 
 def _in_pairs(first: Group, second: Group) -> list[tuple[Counts, Counts]]:
-    """The counts of two groups' runs of the same draw and seed; if they share none, of as many as both have."""
+    """The counts of two groups' runs of the same draw and seed; sharing none, of as many as both have."""
     others = {(result.cell.sampling, result.cell.seed): result.counts for result in second.results}
     named = [((result.cell.sampling, result.cell.seed), result.counts) for result in first.results]
     shared = [(counts, others[name]) for name, counts in named if name in others]

@@ -20,14 +20,14 @@ from mner.plots.calibration import reliability_figure
 from mner.plots.curves import Curve, curves_figure
 from mner.plots.errors import confusion_figure, error_figure, errors_of_runs
 from mner.plots.figures import figure_as_svg, save_figure
-from mner.plots.pages import RIGHT, STYLE, WRONG, differences_as_html
+from mner.plots.pages import RIGHT, STYLE, WRONG, differences_as_html, labels_of_all
 from mner.plots.sensitivity import few_shot_figure, sensitivity_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_SERIES = 6
-"""As many rows are drawn in one figure; more cannot be told apart."""
+"""As many rows are drawn in one figure: more cannot be told apart. As many have figures of their own."""
 
 MOST_POSTS = 12
 """As many posts are shown of each part of a comparison."""
@@ -62,7 +62,9 @@ def report_page(report: Report, *, figures: bool = True) -> str:
         figures: Whether figures are drawn, for which matplotlib is needed.
     """
     results = report.results
-    labels = results.labels
+    # A type of the training posts may be predicted where no test post has it.
+    said = (entities for result in results.results for entities in result.predicted)
+    labels = sorted({*results.labels, *labels_of_all(said)})
     parts = [f"<p>{escape(note)}</p>" for note in report.notes]
     parts += [_grid(grid) for grid in report.grids if not grid.key.startswith(_ASIDE)]
     if figures:
@@ -115,13 +117,15 @@ def report_figures(results: Results) -> dict[str, dict[str, Figure]]:
         of_types: dict[str, Figure] = {}
         for label in types_of(groups):
             of_types.update(_by_setting(results, groups, label))
+        best = _best(groups)
+        chosen = f" ({len(best)} best of {len(groups)})" if len(best) < len(groups) else ""
         found = {
             f"F1 by {axis} on {where}": _by_setting(results, groups),
             f"F1 of each type by {axis} on {where}": of_types,
             f"Learning curves on {where}": _curves(results, groups) if data == scored else {},
             f"Classes of errors on {where}": _errors(results, groups),
-            f"Types confused on {where}": _confusions(results, groups),
-            f"Confidence and being right on {where}": _reliability(results, groups),
+            f"Types confused on {where}{chosen}": _confusions(results, best),
+            f"Confidence and being right on {where}{chosen}": _reliability(results, best),
         }
         sections.update((title, dict(figures)) for title, figures in found.items() if figures)
     return sections
@@ -219,23 +223,36 @@ def _errors(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
     }
 
 
+def _best(groups: Sequence[Group]) -> list[Group]:
+    """As many groups as are drawn one by one: the best, in the table's order."""
+    means = [group.summary().mean for group in groups]  # type: ignore[union-attr]
+    ranked = sorted(range(len(groups)), key=means.__getitem__, reverse=True)
+    return [groups[place] for place in sorted(ranked[:MOST_SERIES])]
+
+
 def _confusions(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
     figures = {}
-    for group in groups[:MOST_SERIES]:
+    for group in groups:
         result = group.results[0]
         found = confusion(gold_of(results, result), result.predicted)
-        figures[f"confused types, {_named(group)}"] = confusion_figure(found, _named(group))
+        figures[f"confused types, {_named(group)}"] = confusion_figure(found, _of_run(group))
     return figures
 
 
 def _reliability(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
     figures = {}
-    for group in groups[:MOST_SERIES]:
+    for group in groups:
         result = group.results[0]
         found = entity_calibration(gold_of(results, result), result.predicted)
         if found.count:
-            figures[f"reliability, {_named(group)}"] = reliability_figure(found, _named(group))
+            figures[f"reliability, {_named(group)}"] = reliability_figure(found, _of_run(group))
     return figures
+
+
+def _of_run(group: Group) -> str:
+    """The group, and which of its runs is looked at where there are several."""
+    cell = group.results[0].cell
+    return _named(group) if len(group.results) == 1 else f"{_named(group)}, seed {cell.seed}"
 
 
 def _differing(results: Results, labels: list[str]) -> list[str]:
