@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+from PIL import Image
 
 from mner.data import read_folder, write_folder
 from mner.data.dataset import Dataset
 from mner.evaluation.probe_swapping import swapped, without_picture
 from mner.experiments.shelf import Shelf
+from mner.posts import Post
 from mner.recognizer import Recognizer
 from tests.experiments.conftest import planned, run_here
 from tests.training.conftest import backbone  # noqa: F401 (a fixture)
@@ -72,6 +76,46 @@ def test_posts_have_the_knowledge_that_the_row_says(workshop, backbone):
     # Nobody told this run anything, in training neither.
     record = json.loads((shelf.run_folder(without) / "run.json").read_text())
     assert set(map(str, record["knowledge"]["coverage"].values())) == {"{}"}
+
+
+def test_reports_show_each_post_with_its_own_picture(workshop, backbone):
+    (workshop / "mmavk.toml").write_text(
+        f'[model]\nname = "mmavk"\nbackbone = "{backbone}"\n[training]\nepochs = 1\nprecision = "float32"\n'
+    )
+    data = read_folder(workshop / "small")
+    pictures = [workshop / f"{n}.png" for n in range(3)]
+    for n, path in enumerate(pictures):
+        Image.new("RGB", (8, 8), (80 * n, 0, 0)).save(path)
+    splits = {
+        split: [post.with_fields(image=pictures[n % 3], alt=f"{n}") for n, post in enumerate(posts)]
+        for split, posts in data.splits.items()
+    }
+    write_folder(Dataset("small", splits), workshop / "small", overwrite=True)
+    # Whatever came first wrote the posts: a system that reads the text alone, one that is given others' pictures.
+    text = 'title = "Whose"\n[data.small]\n'
+    text += '[[rows]]\nname = "text"\nrecipe = "recipe.toml"\nset = { training.epochs = 1 }\n'
+    text += '[[rows]]\nname = "another"\nrecipe = "mmavk.toml"\nwhose = "another"\n'
+    plan = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    for cell in plan.cells:
+        run = plan.runs[cell.run]
+        tested = shelf.posts(run.targets[dict(cell.targets)["small"]].gold)
+        trained = shelf.posts(shelf.record_of(run)["trained_on"])
+        for kept, posts in ((tested, splits["test"]), (trained, splits["train"])):
+            assert [Path(post.image).name for post in kept] == [post.image.name for post in posts]
+
+
+def test_posts_that_come_to_have_pictures_are_kept_with_them(tmp_path):
+    shelf = Shelf(tmp_path)
+    bare = [Post.from_text("one", entities=()), Post.from_text("two", entities=())]
+    shelf.write_posts("gold", bare)
+    assert [post.image for post in shelf.posts("gold")] == [None, None]
+    path = tmp_path / "1.png"
+    shelf.write_posts("gold", [bare[0], bare[1].with_fields(image=path)])
+    assert [post.image for post in shelf.posts("gold")] == [None, str(path.resolve())]
+    shelf.write_posts("gold", bare)
+    assert [post.image for post in shelf.posts("gold")] == [None, str(path.resolve())]
 
 
 def test_a_run_starts_from_the_weights_of_another(workshop):

@@ -139,7 +139,11 @@ def _train(
     folder = shelf.run_folder(run)
     source = None if start_from is None else shelf.run_folder(start_from)
     trained_on = digest(print_of(post, False) for post in train_posts)[:16]
-    shelf.write_posts(trained_on, train_posts)
+    # Reports show the posts as they are, whatever this row was given in place of their pictures.
+    plain = material.dataset.split(place.train)
+    shelf.write_posts(
+        trained_on, material.sampled(plain, run.sample, run.sampling_seed, run.recipe.data.convention)
+    )
     record = {**run.as_dict(), "trained_on": trained_on, "code": code_version(), "begun": now()}
     interrupted = (folder / TRAINING_FILE).is_file() and not (folder / SETTINGS_FILE).is_file()
     record["resumed"] = shelf.record_of(run).get("resumed", 0) + interrupted
@@ -199,7 +203,7 @@ def _predict(
     started = time.monotonic()
     predicted = recognizer.predict(posts, progress=progress)
     seconds = round(time.monotonic() - started, 1)
-    shelf.write_posts(target.gold, posts)
+    shelf.write_posts(target.gold, material.dataset.split(target.place.test))
     shelf.write_predictions(run, target.key, posts, predicted)
     write_document(
         shelf.predictions_file(run, target.key).with_suffix(".json"),

@@ -187,10 +187,14 @@ class Shelf:
         path = self.predictions_file(run, target)
         return [[Entity(**entity) for entity in line["entities"]] for line in _lines(path)]
 
-    def write_posts(self, gold: str, posts: Iterable[Post]) -> None:
-        """Keep posts with their gold, unless they are kept already."""
+    def write_posts(self, gold: str, posts: Sequence[Post]) -> None:
+        """Keep posts with their gold and the paths of their pictures, unless they are kept already.
+
+        Posts that were kept without pictures are kept anew when they have come to have some.
+        """
         path = self.posts_file(gold)
-        if not path.is_file():
+        pictured = any(post.image is not None for post in posts)
+        if not path.is_file() or (pictured and all(kept.image is None for kept in self.posts(gold))):
             _write_lines(path, (_kept(post) for post in posts))
 
     def posts(self, gold: str) -> tuple[KeptPost, ...]:
