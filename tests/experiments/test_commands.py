@@ -36,6 +36,22 @@ def test_a_report_needs_neither_data_nor_weights_once_the_table_was_run(finished
     assert len(list((tmp_path / "report").rglob("*-seed-*.txt"))) == 4
 
 
+def test_a_part_of_a_table_is_reported_without_data_once_the_whole_was_run(finished, tmp_path, capsys):
+    # A table's plan goes by the name of its folder too.
+    moved = tmp_path / finished[0].name
+    shutil.copytree(finished[0], moved)
+    shutil.rmtree(moved / "small")
+    words = ["experiment", "report", str(moved / "table.toml"), "--output", str(moved / "results"), "--json"]
+    assert run([*words, "--row", "two", "--seed", "2"]) == 0
+    (group,) = json.loads(capsys.readouterr().out)["groups"]
+    plan = finished[1]
+    wanted = [plan.runs[cell.run].folder_name for cell in plan.cells if (cell.row, cell.seed) == ("two", 2)]
+    assert (group["row"], group["runs"]) == ("two", wanted)
+    # Who names the data means those.
+    assert run([*words, "--data", str(moved)]) == 1
+    assert "data set small" in capsys.readouterr().err
+
+
 def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path, capsys):
     words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
     assert run([*words, "--to", str(tmp_path / "out"), "--format", "md", "--samples", "0"]) == 0

@@ -10,6 +10,7 @@ from PIL import Image
 from mner.data import read_folder, write_folder
 from mner.data.dataset import Dataset
 from mner.evaluation.probe_swapping import swapped, without_picture
+from mner.experiments.job import do_run
 from mner.experiments.shelf import Shelf
 from mner.posts import Post
 from mner.recognizer import Recognizer
@@ -116,6 +117,15 @@ def test_posts_that_come_to_have_pictures_are_kept_with_them(tmp_path):
     assert [post.image for post in shelf.posts("gold")] == [None, str(path.resolve())]
     shelf.write_posts("gold", bare)
     assert [post.image for post in shelf.posts("gold")] == [None, str(path.resolve())]
+
+
+def test_choosing_on_the_training_posts_trains_on_the_sample_alone(workshop):
+    text = 'title = "x"\n[data.small]\nvalid = "train"\nsample = { posts = 7 }\n[[rows]]\nname = "row"\n'
+    plan = planned(workshop, text + 'recipe = "recipe.toml"\nset = { training.epochs = 1 }\n')
+    (run,) = plan.runs.values()
+    said = []
+    do_run(run, workshop / "results", say=said.append)
+    assert "7 posts to train on, 40 to choose on" in " ".join(said)
 
 
 def test_a_run_starts_from_the_weights_of_another(workshop):

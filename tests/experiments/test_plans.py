@@ -10,8 +10,8 @@ from mner.data import read_folder, write_folder
 from mner.data.dataset import Dataset
 from mner.errors import DataError, UsageError
 from mner.experiments.material import places
-from mner.experiments.plans import plan_as_dict, plan_from_dict
-from mner.experiments.tables import read_table
+from mner.experiments.plans import make_plan, part_of, plan_as_dict, plan_from_dict, plan_name
+from mner.experiments.tables import only, read_table
 from tests.experiments.conftest import RECIPE, TABLE, planned
 
 
@@ -178,3 +178,53 @@ def test_folders_come_from_the_table_or_the_command_line(workshop):
         places(file, {"smal": "x"}, {})
     with pytest.raises(DataError, match="data set small: .*--data small=FOLDER"):
         planned(workshop, TABLE.replace("[data.small]", '[data.small]\nfolder = "nowhere"'))
+
+
+def test_a_folder_of_stores_has_one_for_each_data_set(workshop, tmp_path):
+    (workshop / "table.toml").write_text(TABLE.replace("[data.small]", "[data.small]\n[data.other]"))
+    file = read_table(workshop / "table.toml")
+    stores = tmp_path / "stores"
+    for wrong, got in (
+        (stores, "no such folder"),
+        (workshop / "recipe.toml", "a file"),
+        (workshop, "none of"),
+    ):
+        with pytest.raises(
+            UsageError, match=f"small.sqlite, other.sqlite. Got: {got}.*--knowledge NAME=STORE"
+        ):
+            places(file, {}, {"": str(wrong)})
+    stores.mkdir()
+    (stores / "small.sqlite").touch()
+    found = places(file, {}, {"": str(stores)})
+    assert (found["small"].knowledge, found["other"].knowledge) == (str(stores / "small.sqlite"), None)
+    named = places(file, {}, {"": str(stores), "other": "others.sqlite"})
+    assert (named["small"].knowledge, named["other"].knowledge) == (
+        str(stores / "small.sqlite"),
+        "others.sqlite",
+    )
+
+
+def test_a_plan_changes_with_the_recipe_that_is_started_from(workshop):
+    (workshop / "before.toml").write_text(RECIPE)
+    text = TABLE + 'pretrain = { data = "small", recipe = "before.toml" }\n'
+    name = plan_name(planned(workshop, text).file)
+    assert plan_name(planned(workshop, text).file) == name
+    (workshop / "before.toml").write_text(RECIPE.replace("batch_size = 8", "batch_size = 4"))
+    assert plan_name(planned(workshop, text).file) != name
+
+
+def test_a_part_of_a_plan_is_the_plan_of_the_part(workshop):
+    text = (
+        TABLE.replace("[data.small]", "samplings = 3\nsample = { posts = 9 }\n[data.small]") + "seeds = [5]\n"
+    )
+    whole = planned(workshop, text)
+    for chosen in (
+        {"rows": ["two"]},
+        {"seeds": [2]},
+        {"draws": 2},
+        {"rows": ["one"], "seeds": [1], "draws": 1},
+    ):
+        file = only(whole.file, **chosen)
+        alone, part = make_plan(file, places(file, {}, {})), part_of(whole, file)
+        assert part.cells == alone.cells != whole.cells
+        assert part.runs == alone.runs

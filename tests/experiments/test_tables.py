@@ -87,6 +87,15 @@ def test_only_some_rows_and_data(workshop):
         only(file, [], ["smal"])
 
 
+def test_a_row_that_is_left_out_can_still_be_started_from(workshop):
+    text = TABLE + 'pretrain = { data = "small", row = "one" }\n'
+    file = only(read_table(written(workshop, text)), ["two"])
+    (row,) = file.table.rows
+    (setting,) = file.settings_of(row, "small")
+    assert file.recipe(row, setting).training.epochs == 2
+    assert file.recipe(row, setting, pretraining=True).training.epochs == 3
+
+
 def test_only_some_seeds(workshop):
     text = TABLE.replace('name = "two"', 'name = "two"\nseeds = [5]')
     file = only(read_table(written(workshop, text)), seeds=[2])
@@ -116,6 +125,7 @@ def test_only_some_settings_and_draws(workshop):
         ("seeds =", "sedes =", "no setting sedes. Did you mean 'seeds'"),
         ("seeds = [1, 2]", 'seeds = ["a"]', r"seeds.1 has a wrong value"),
         ("seeds = [1, 2]", "seeds = []", "seeds has a wrong value"),
+        ("seeds = [1, 2]", "seeds = [1, 2, 1]", "seeds has a wrong value.*each seed once"),
         ("set =", "sett =", r"no setting rows.2.sett. Did you mean 'set'"),
         ("epochs = 2", "epohcs = 2", "row 'two'.*training.epohcs.*Did you mean 'epochs'"),
         (

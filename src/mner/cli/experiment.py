@@ -58,7 +58,8 @@ DataOption = Annotated[
     typer.Option(help="NAME=FOLDER of a data set, or one FOLDER with those of all others in it."),
 ]
 KnowledgeOption = Annotated[
-    list[str] | None, typer.Option(help="NAME=STORE of a knowledge store, or one FOLDER with them in it.")
+    list[str] | None,
+    typer.Option(help="NAME=STORE of a knowledge store, or one FOLDER with a NAME.sqlite for each."),
 ]
 SizeOption = Annotated[str | None, typer.Option(help="One of the table's sizes; its first one by default.")]
 JobsOption = Annotated[
@@ -164,7 +165,9 @@ def report(
         raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
     file = _table(table, size, row, on, seed, setting, draws)
     shelf = Shelf(output)
-    plan = shelf.kept_plan(file) or _plan(file, data, knowledge)
+    # Who says where the data lie means these; else what was run tells.
+    kept = None if data or knowledge else shelf.kept_plan(file, _table(table, size))
+    plan = kept or _plan(file, data, knowledge)
     results = collect(plan, shelf, bars)
     pairs = compare_rows(results, samples=samples, progress=bars) if samples else []
     found = describe(results, pairs)

@@ -135,7 +135,11 @@ def _train(
         if _print(seen, run) != run.prints[role]:
             raise _changed(run.place.name, role)
     place = run.place
-    dataset = Dataset(place.name, {place.train: train_posts, place.valid: posts["valid"]})
+    # Who chooses on the training posts chooses on all of them, whatever part is trained on.
+    chosen_on = place.valid if place.valid != place.train else f"all of {place.valid}"
+    dataset = Dataset(place.name, {place.train: train_posts, chosen_on: posts["valid"]})
+    splits = run.recipe.data.model_copy(update={"valid": chosen_on})
+    recipe = run.recipe.model_copy(update={"data": splits})
     folder = shelf.run_folder(run)
     source = None if start_from is None else shelf.run_folder(start_from)
     trained_on = digest(print_of(post, False) for post in train_posts)[:16]
@@ -151,7 +155,7 @@ def _train(
 
     def training(*, resume: bool) -> Recognizer:
         return train(
-            run.recipe,
+            recipe,
             folder,
             dataset=dataset,
             start_from=source,

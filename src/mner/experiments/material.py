@@ -191,10 +191,12 @@ def places(file: TableFile, folders: Mapping[str, str], stores: Mapping[str, str
     Args:
         file: The table.
         folders: Folders by data set; under "" a folder that has those of all others in it.
-        stores: Knowledge stores alike.
+        stores: Knowledge stores alike; in the folder under "" that of a data set is called as the table says,
+            or NAME.sqlite.
 
     Raises:
-        UsageError: A folder or store is given for a data set that the table has not.
+        UsageError: A folder or store is given for a data set that the table has not, or a folder of stores
+            that has none of any.
     """
     for given in (folders, stores):
         for name in given:
@@ -203,10 +205,19 @@ def places(file: TableFile, folders: Mapping[str, str], stores: Mapping[str, str
                     f"The table {file.path} has no data set {shown(name)}.",
                     hint=did_you_mean(name, file.table.data),
                 )
-    return {
+    found = {
         name: _place(file.path.parent, name, entry, folders, stores)
         for name, entry in file.table.data.items()
     }
+    if "" in stores and not any(place.knowledge and name not in stores for name, place in found.items()):
+        above = Path(stores[""])
+        raise UsageError(
+            f"{above} is no folder with knowledge stores of this table's data sets.",
+            expected=", ".join(f"{name}.sqlite" for name in file.table.data),
+            got="a file" if above.is_file() else "none of these" if above.is_dir() else "no such folder",
+            hint="One store is given with its data set: --knowledge NAME=STORE.",
+        )
+    return found
 
 
 def _place(
@@ -218,6 +229,8 @@ def _place(
         knowledge = stores[name]
     elif entry.knowledge is not None:
         knowledge = str(_under(Path(stores[""]) if "" in stores else base, entry.knowledge))
+    elif "" in stores and (_under(Path(stores[""]), f"{name}.sqlite")).is_file():
+        knowledge = str(_under(Path(stores[""]), f"{name}.sqlite"))
     return Place(
         name=name,
         folder=folders.get(name) or str(_under(Path(folders[""]) if "" in folders else base, relative)),

@@ -208,11 +208,15 @@ def make_plan(
 def plan_name(file: TableFile) -> str:
     """A name for a table's plan, which changes with the table and its recipes."""
     recipes = [
-        file.recipe(row, setting, data).as_dict()
+        recipe.as_dict()
         for row in file.table.rows
         if not row.quoted
         for data in file.data_of(row)
         for setting in file.settings_of(row, data)
+        for recipe in (
+            file.recipe(row, setting, data),
+            *([file.recipe(row, setting, pretraining=True)] if row.pretrain is not None else []),
+        )
     ]
     content = json.dumps([file.table.model_dump(mode="json"), recipes], sort_keys=True)
     return f"{file.name}-{digest([content])[:8]}"
@@ -235,6 +239,29 @@ def plan_from_dict(file: TableFile, document: Mapping[str, Any]) -> Plan:
     runs = (RunPlan.from_dict(one) for one in document["runs"])
     plan.runs = {run.key: run for run in runs}
     return plan
+
+
+def part_of(plan: Plan, file: TableFile) -> Plan:
+    """The cells of a table's plan that are of a part of the table, and their runs; good for reports alone.
+
+    Args:
+        plan: The plan of the whole table.
+        file: The part, as `mner.experiments.tables.only` gave it.
+    """
+    wanted = {
+        (row.name, data, setting.name, seed)
+        for row in file.table.rows
+        if not row.quoted
+        for data in file.data_of(row)
+        for setting in file.settings_of(row, data)
+        for seed in (file.table.seeds if row.seeds is None else row.seeds)
+    }
+    cells = [
+        cell
+        for cell in plan.cells
+        if (cell.row, cell.data, cell.setting, cell.seed) in wanted and cell.sampling <= file.table.samplings
+    ]
+    return Plan(file, cells, {cell.run: plan.runs[cell.run] for cell in cells})
 
 
 def _wanted(file: TableFile) -> list[str]:

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, model_validator
 from mner.errors import RecipeError
 from mner.experiments.plans import Plan
 from mner.experiments.shelf import Shelf, now, write_document
-from mner.experiments.tables import Changes, DataEntry, Row, Table, TableFile, merged, only
+from mner.experiments.tables import Changes, DataEntry, Row, Seeds, Table, TableFile, merged, only
 from mner.recognizer import read_json
 from mner.training.recipe import Section, explained, read_toml
 
@@ -83,7 +83,7 @@ class Search(Section):
     method: Literal["grid", "random"] = "grid"
     trials: Annotated[int, Field(ge=1)] = 16
     seed: int = 1
-    seeds: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    seeds: Seeds = Field(default_factory=lambda: [1])
     values: Annotated[dict[str, list[Any] | Range], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -196,7 +196,7 @@ def read_search(path: str | Path) -> SearchFile:
         rows.append(Row(name=name, recipe=search.recipe, set=changes))
         values[name] = chosen
     table = Table(title=search.title, seeds=search.seeds, data=search.data, rows=rows)
-    file = TableFile(path, table, None)
+    file = TableFile(path, table, None, tuple(rows))
     for row in rows:
         for setting in file.settings_of(row, next(iter(search.data))):
             file.recipe(row, setting)

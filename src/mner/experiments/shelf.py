@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from mner.data.files import writing
 from mner.errors import DataError, MnerError, RunFolderError, UsageError
 from mner.experiments.material import state_of, what_changed
-from mner.experiments.plans import Plan, RunPlan, plan_as_dict, plan_from_dict, plan_name
+from mner.experiments.plans import Plan, RunPlan, part_of, plan_as_dict, plan_from_dict, plan_name
 from mner.experiments.tables import TableFile
 from mner.posts import Entity, Post
 from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, read_json
@@ -248,10 +248,18 @@ class Shelf:
         """Keep a table's plan, so that its report can be made without the data."""
         write_document(self._plan_file(plan.file), plan_as_dict(plan))
 
-    def kept_plan(self, file: TableFile) -> Plan | None:
-        """The plan of exactly this table with exactly these recipes; None where it has never been run."""
+    def kept_plan(self, file: TableFile, whole: TableFile | None = None) -> Plan | None:
+        """The plan of exactly this table with exactly these recipes; None where it has never been run.
+
+        Args:
+            file: The table.
+            whole: The table that it is a part of, whose plan has its cells too.
+        """
         document = _read(self._plan_file(file))
-        return plan_from_dict(file, document) if document else None
+        if document:
+            return plan_from_dict(file, document)
+        plan = None if whole is None else self.kept_plan(whole)
+        return None if plan is None else part_of(plan, file)
 
     def _plan_file(self, file: TableFile) -> Path:
         return self.root / "tables" / f"{plan_name(file)}.json"

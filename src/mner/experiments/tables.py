@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from mner.errors import MnerError, RecipeError, did_you_mean, shown
 from mner.experiments.published import published_table
@@ -24,6 +24,16 @@ Changes = dict[str, Any]
 
 Whose = Literal["own", "another", "none"]
 """Whose picture and knowledge a post is given: its own, another post's of the same split, nobody's."""
+
+
+def _each_once(values: list[int]) -> list[int]:
+    if len(set(values)) < len(values):
+        raise ValueError("each seed once: the same run twice is no second run")
+    return values
+
+
+Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_each_once)]
+"""Seeds of training, at least one and none twice."""
 
 WHOLE = ""
 """The name of the only setting of a table that lists none."""
@@ -117,7 +127,7 @@ class Row(Section):
     set_at: dict[str, Changes] = Field(default_factory=dict)
     data: list[str] | None = None
     settings: list[str] | None = None
-    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    seeds: Seeds | None = None
     sizes: list[str] | None = None
     pretrain: Pretraining | None = None
     whose: Whose = "own"
@@ -174,7 +184,7 @@ class Size(Section):
     """
 
     set: Changes = Field(default_factory=dict)
-    seeds: Annotated[list[int], Field(min_length=1)] | None = None
+    seeds: Seeds | None = None
     samplings: Annotated[int, Field(ge=1)] | None = None
     data: list[str] | None = None
     note: str = ""
@@ -204,7 +214,7 @@ class Table(Section):
     published: str | None = None
     note: str = ""
     axis: str | None = None
-    seeds: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1])
+    seeds: Seeds = Field(default_factory=lambda: [1])
     samplings: Annotated[int, Field(ge=1)] = 1
     sampling_seed: int = 1
     sample: Sample | None = None
@@ -226,11 +236,13 @@ class TableFile:
         path: The file.
         table: What it says, the size's seeds, samplings and data sets applied.
         size: The chosen size, or None where the table has none.
+        rows: The rows of the file, with those that were left out: another may pre-train as they do.
     """
 
     path: Path
     table: Table
     size: str | None
+    rows: tuple[Row, ...]
 
     @property
     def name(self) -> str:
@@ -278,7 +290,7 @@ class TableFile:
         if pretraining and row.pretrain is not None:
             more = row.pretrain.set
             if row.pretrain.row is not None:
-                source = self.table.row(row.pretrain.row)
+                source = next(one for one in self.rows if one.name == row.pretrain.row)
                 changed, given = [source], source.recipe
             if row.pretrain.recipe is not None:
                 given = row.pretrain.recipe
@@ -340,6 +352,7 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
         raise explained(error, str(path), Table) from error
     _check_names(table, path)
     chosen = _chosen(table, size, path)
+    rows = tuple(table.rows if chosen is None else (_at_size(row, chosen) for row in table.rows))
     if chosen is not None:
         entry = table.sizes[chosen]
         table = table.model_copy(
@@ -348,14 +361,10 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
                 "samplings": entry.samplings or table.samplings,
                 "data": _showing(table.data, entry.data),
                 # Neither run at this size nor published anywhere: there is nothing to show.
-                "rows": [
-                    row
-                    for row in (_at_size(row, chosen) for row in table.rows)
-                    if not row.quoted or row.published_name
-                ],
+                "rows": [row for row in rows if not row.quoted or row.published_name],
             }
         )
-    file = TableFile(path, table, chosen)
+    file = TableFile(path, table, chosen, rows)
     for row in table.rows:
         if not row.quoted:
             for data in file.data_of(row):
