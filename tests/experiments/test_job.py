@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from mner.data import read_folder, write_folder
 from mner.data.dataset import Dataset
+from mner.errors import MnerError
 from mner.evaluation.probe_swapping import swapped, without_picture
 from mner.experiments.job import do_run
 from mner.experiments.shelf import Shelf
 from mner.posts import Post
 from mner.recognizer import Recognizer
+from mner.training.recipe import check_recipe
 from tests.experiments.conftest import planned, run_here
 from tests.training.conftest import backbone  # noqa: F401 (a fixture)
 
@@ -145,3 +150,77 @@ pretrain = { data = "small", set = { training.epochs = 1 } }
     assert record["start_from"] == str(shelf.run_folder(source))
     assert record["tensors_taken_over"] > 0
     assert not (shelf.run_folder(source) / "predictions").exists()
+
+
+LONG = 'title = "x"\n[data.small]\n[[rows]]\nname = "row"\nrecipe = "recipe.toml"\nset = { training.epochs = 4 }\n'
+
+
+class StopAfter:
+    """A reporter that breaks the training off after some steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    @contextmanager
+    def __call__(self, *about):
+        del about
+
+        def advance(count=1, **notes):
+            del notes
+            self.steps -= count
+            if self.steps < 0:
+                raise ConnectionError("the cable was pulled")
+
+        yield advance
+
+
+def interrupted(workshop):
+    """A run that was broken off in its third epoch of five steps, and the shelf it lies on."""
+    plan = planned(workshop, LONG)
+    shelf = Shelf(workshop / "results")
+    (run,) = plan.runs.values()
+    with pytest.raises(ConnectionError):
+        do_run(run, shelf.root, progress=StopAfter(12))
+    return run, shelf
+
+
+def checkpoints(run, shelf):
+    return sorted(path.name for path in (shelf.run_folder(run) / "checkpoints").iterdir())
+
+
+def test_what_goes_wrong_after_new_steps_leaves_the_checkpoints_alone(workshop):
+    run, shelf = interrupted(workshop)
+    said = []
+    before = checkpoints(run, shelf)
+    with pytest.raises(ConnectionError):
+        do_run(run, shelf.root, progress=StopAfter(13), say=said.append)
+    assert checkpoints(run, shelf) == before
+    assert not any("from its beginning" in message for message in said)
+    do_run(run, shelf.root)
+    whole = Shelf(workshop / "whole")
+    do_run(run, whole.root)
+    (target,) = run.targets
+    assert shelf.predictions(run, target) == whole.predictions(run, target)
+
+
+def test_damaged_checkpoints_are_not_gone_on_with(workshop):
+    run, shelf = interrupted(workshop)
+    for path in shelf.run_folder(run).rglob("checkpoint-*/*.safetensors"):
+        path.write_bytes(b"half of it")
+    said = []
+    do_run(run, shelf.root, say=said.append)
+    assert any("from its beginning" in message for message in said)
+    assert shelf.is_trained(run)
+    assert [path.name for path in (shelf.root / "runs").iterdir()] == [run.folder_name]
+
+
+def test_an_interrupted_run_is_kept_where_no_training_can_begin(workshop):
+    run, shelf = interrupted(workshop)
+    before = checkpoints(run, shelf)
+    # No model can be built any more, with checkpoints or without.
+    elsewhere = replace(run, recipe=check_recipe({"model": {"name": "mmavk", "backbone": str(workshop)}}))
+    elsewhere.key = run.key
+    shelf.run_folder(run).rename(shelf.run_folder(elsewhere))
+    with pytest.raises(MnerError):
+        do_run(elsewhere, shelf.root)
+    assert checkpoints(elsewhere, shelf) == before

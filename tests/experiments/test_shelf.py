@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mner.data.dataset import Dataset
 from mner.errors import DataError, UsageError
@@ -171,6 +172,18 @@ def test_a_full_disk_is_recognised_however_it_is_said():
     wrapped.__cause__ = OSError(28, "No space left on device")
     assert is_disk_full(wrapped)
     assert not is_disk_full(OSError(13, "Permission denied"))
+    with pytest.raises(RuntimeError) as found:
+        torch.save(torch.zeros(300_000), "/dev/full")
+    assert is_disk_full(found.value)
+
+
+def test_a_damaged_checkpoint_is_no_full_disk(tmp_path):
+    torch.save(torch.zeros(300_000), tmp_path / "optimizer.pt")
+    whole = (tmp_path / "optimizer.pt").read_bytes()
+    (tmp_path / "optimizer.pt").write_bytes(whole[:1000])
+    with pytest.raises(RuntimeError) as found:
+        torch.load(tmp_path / "optimizer.pt")
+    assert not is_disk_full(found.value)
 
 
 _FULL = """

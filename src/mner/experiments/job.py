@@ -6,7 +6,8 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from mner.experiments.shelf import (
     write_document,
 )
 from mner.posts import Post
-from mner.progress import Reporter, silent
+from mner.progress import Advance, Reporter, silent
 from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, Recognizer
-from mner.training.run import CHECKPOINTS, Say, machine, train, unsaid, versions
+from mner.training.run import CHECKPOINTS, TRAINING, Say, machine, train, unsaid, versions
 
 _TRAINER_STATE = "trainer_state.json"
 
@@ -154,6 +155,7 @@ def _train(
     write_document(folder / RECORD_FILE, record)
 
     def training(*, resume: bool) -> Recognizer:
+        steps.advances = 0
         return train(
             recipe,
             folder,
@@ -161,10 +163,11 @@ def _train(
             start_from=source,
             resume=resume,
             overwrite=not resume,
-            progress=progress,
+            progress=steps,
             say=say,
         ).recognizer
 
+    steps = _Steps(progress)
     if not interrupted:
         found = training(resume=False)
     else:
@@ -173,14 +176,58 @@ def _train(
         try:
             found = training(resume=True)
         except Exception as error:
-            if is_disk_full(error):
+            # The first advance tells of the steps of old. After new ones it is not what the interruption left
+            # behind that is wrong, and on a full disk nothing is: the checkpoints are good for another time.
+            if steps.advances > 1 or is_disk_full(error):
                 raise
-            # Whatever the interruption left behind cannot be used; if it is something else, it fails again.
             say(f"The interrupted run cannot be gone on with ({error}); starting from its beginning.")
-            found = training(resume=False)
+            found = _anew(folder, lambda: training(resume=False), steps)
     # Starting anew clears the folder, this file with it.
     write_document(folder / RECORD_FILE, record)
+    shutil.rmtree(_aside(folder), ignore_errors=True)
     return found
+
+
+class _Steps:
+    """Passes on how far a training is, and counts what it was told.
+
+    Args:
+        progress: Told of everything.
+    """
+
+    def __init__(self, progress: Reporter) -> None:
+        self._progress = progress
+        self.advances = 0
+
+    @contextmanager
+    def __call__(self, description: str, total: int | None = None, /) -> Iterator[Advance]:
+        """See `mner.progress.Reporter`."""
+        with self._progress(description, total) as advance:
+
+            def counted(count: int = 1, /, **notes: object) -> None:
+                self.advances += description == TRAINING
+                advance(count, **notes)
+
+            yield counted
+
+
+def _anew(folder: Path, training: Callable[[], Recognizer], steps: _Steps) -> Recognizer:
+    """Train from the beginning; an interrupted run is put back if not even a first step can be made."""
+    aside = _aside(folder)
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    try:
+        return training()
+    except Exception:
+        if not steps.advances:
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+        raise
+
+
+def _aside(folder: Path) -> Path:
+    """Where an interrupted run is put while it is trained from the beginning."""
+    return folder.with_name(f"{folder.name}.interrupted")
 
 
 def _predict(

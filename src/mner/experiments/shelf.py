@@ -18,6 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -310,6 +311,10 @@ def write_document(path: Path, document: Any) -> None:
     _write_lines(path, [document], indent=2)
 
 
+# What torch says when it cannot go on writing a checkpoint; it does not say why, and only a full disk does that.
+_STOPPED_WRITING = re.compile(r"inline_container\.cc.*unexpected pos|PytorchStreamWriter failed writing")
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error says that there is no room left; libraries say so in several ways."""
     seen: BaseException | None = error
@@ -318,6 +323,8 @@ def is_disk_full(error: BaseException) -> bool:
             return True
         text = str(seen)
         if os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
+            return True
+        if _STOPPED_WRITING.search(text):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -40,6 +40,8 @@ from mner.training.trainer import PostTrainer, training_arguments
 RECORD_FILE = "run.json"
 RESULTS_FILE = "results.json"
 CHECKPOINTS = "checkpoints"
+TRAINING = "training"
+"""What the progress of a training is called."""
 
 Say = Callable[[str], None]
 
@@ -280,7 +282,7 @@ def _fit(
     arguments = training_arguments(section, folder / CHECKPOINTS)
     batches = -(-len(train_posts) // (section.batch_size * processes()))
     steps = -(-batches // section.gradient_accumulation) * section.epochs
-    with progress("training", steps) as advance:
+    with progress(TRAINING, steps) as advance:
         trainer = PostTrainer(
             recognizer,
             section,
