@@ -54,7 +54,7 @@ def default_folder(*, check: bool = True) -> Path:
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
     if check:
-        found = _sha256_cached(weights) if weights.is_file() else "no file"
+        found = cached_sha256_of(weights) if weights.is_file() else "no file"
         if found != DEFAULT_WEIGHTS_SHA256:
             raise BackboneError(
                 f"The weights of the embedded encoder in {folder} are not the ones this version knows.",
@@ -137,11 +137,12 @@ def folder_digest(folder: Path) -> str:
         )
     whole = hashlib.sha256()
     for path in files:
-        whole.update(f"{path.name}\0{_sha256_cached(path)}\n".encode())
+        whole.update(f"{path.name}\0{cached_sha256_of(path)}\n".encode())
     return whole.hexdigest()
 
 
-def _sha256_cached(path: Path) -> str:
+def cached_sha256_of(path: Path) -> str:
+    """The same, kept within the process while the file does not change."""
     status = path.stat()
     return _sha256_at(path.resolve(), status.st_size, status.st_mtime_ns, status.st_ino)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -12,7 +13,10 @@ from mner.errors import DataError, UsageError
 from mner.experiments.material import places
 from mner.experiments.plans import make_plan, part_of, plan_as_dict, plan_from_dict, plan_name
 from mner.experiments.tables import only, read_table
+from mner.knowledge.exchange import import_file
+from mner.knowledge.store import KnowledgeStore
 from tests.experiments.conftest import RECIPE, TABLE, planned
+from tests.training.conftest import backbone  # noqa: F401 (a fixture)
 
 
 def keys(plan):
@@ -141,6 +145,73 @@ def test_knowledge_and_pictures_matter_to_those_alone_that_read_them(workshop):
     assert after["text"] == before["text"]
     assert after["mmavk"][0] != before["mmavk"][0]
     assert after["mmavk"][1] != before["mmavk"][1]
+
+
+def test_what_a_store_says_matters_to_those_alone_that_it_can_reach(workshop):
+    row = '[[rows]]\nname = "{0}"\nrecipe = "{0}.toml"\n'
+    names = ("bert-crf", "mmavk", "cdner", "cat-mner", "mgips-cl", "dghc")
+    for name in names:
+        (workshop / f"{name}.toml").write_text(f'[model]\nname = "{name}"\n')
+    (workshop / "table.toml").write_text('title = "x"\n[data.small]\n' + "".join(map(row.format, names)))
+    file = read_table(workshop / "table.toml")
+    posts = read_folder(workshop / "small")
+    regions = [[0.1, 0.1, 0.5, 0.5, "man", 0.9]]
+
+    def runs(store=None):
+        plan = make_plan(file, places(file, {}, {} if store is None else {"small": str(store)}))
+        return {cell.row: (cell.run, cell.targets) for cell in plan.cells}
+
+    def changed_by(**said):
+        told, store = (workshop / f"{next(iter(said))}.{suffix}" for suffix in ("jsonl", "sqlite"))
+        told.write_text(
+            "".join(
+                json.dumps({"id": post.id, **said}) + "\n"
+                for split in ("train", "valid", "test")
+                for post in posts.split(split)
+            )
+        )
+        with KnowledgeStore(store) as opened:
+            import_file(opened, told)
+        before, after = runs(), runs(store)
+        assert all(
+            (before[name][0] == after[name][0]) == (before[name][1] == after[name][1]) for name in names
+        )
+        return {name for name in names if before[name] != after[name]}
+
+    assert changed_by(caption="a man") == {"mmavk", "cdner"}
+    assert changed_by(regions=regions) == {"mmavk", "cdner", "mgips-cl", "dghc"}
+
+
+def test_a_run_is_named_by_what_a_folder_holds_and_not_by_where_it_lies(workshop, backbone):
+    def run(folder):
+        (workshop / "recipe.toml").write_text(f'[model]\nname = "bert-crf"\nbackbone = "{folder}"\n')
+        return planned(workshop, TABLE).cells[0].run
+
+    shutil.copytree(backbone, workshop / "one")
+    shutil.copytree(backbone, workshop / "two")
+    first = run(workshop / "one")
+    assert run(workshop / "two") == first
+    settings = workshop / "one" / "config.json"
+    settings.write_text(settings.read_text().replace("}", " }"))
+    assert run(workshop / "one") != first
+    # What is no model is the matter of the run, and not of the table.
+    (workshop / "three").mkdir()
+    assert run(workshop / "three") != first
+
+
+def test_a_run_is_named_by_what_a_file_of_vectors_holds(workshop):
+    def run(name):
+        (workshop / "recipe.toml").write_text(
+            f'[model]\nname = "bilstm-crf"\nvectors = "{workshop / name}"\n'
+        )
+        return planned(workshop, TABLE).cells[0].run
+
+    (workshop / "one.txt").write_text("man 1.0 2.0\n")
+    (workshop / "two.txt").write_text("man 1.0 2.0\n")
+    first = run("one.txt")
+    assert run("two.txt") == first
+    (workshop / "one.txt").write_text("man 1.0 2.5\n")
+    assert run("one.txt") != first
 
 
 def test_swapped_knowledge_in_scoring_alone_shares_the_run(workshop):

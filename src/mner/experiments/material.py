@@ -114,7 +114,7 @@ class Material:
         key = (role, tuple(kinds), whose)
         if key not in self._known:
             posts = plain
-            if self.place.knowledge is not None:
+            if self.place.knowledge is not None and kinds:
                 posts = list(attach(plain, self.place.knowledge, kinds))
             if whose == "another":
                 posts = swapped(posts, _SWAP_SEED)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from mner.errors import DataError
+from mner.errors import BackboneError, DataError
 from mner.experiments.material import Material, Place, digest
 from mner.experiments.tables import Row, Sample, Setting, TableFile, Whose
+from mner.knowledge.attaching import KINDS
 from mner.models import model_named
+from mner.nn.vision import SCRATCH
+from mner.pretrained import DEFAULT, cached_sha256_of, revision_of
 from mner.progress import Reporter, silent
 from mner.training.recipe import Recipe, check_recipe
 
@@ -25,7 +29,9 @@ _NOT_COMPUTED = {
     "training": ("kept_features", "tracker"),
 }
 
+# What a system sees that is told nothing: the text alone, or the picture besides.
 _TEXT_VIEW = "text"
+_PICTURE_VIEW = "pictures"
 
 
 @dataclass(frozen=True)
@@ -331,8 +337,7 @@ class Planner:
     ) -> RunPlan:
         """The run of a recipe on a data set, entered into the plan."""
         entry, material = self.plan.file.table.data[data], self.plan.materials[data]
-        looks = model_named(recipe.model.name).model.reads_pictures_with(recipe.model.options)
-        kinds = tuple(recipe.knowledge.kinds) if looks else None
+        kinds = _seen(recipe)
         if kinds is None:
             whose = "own"
         tables = recipe.as_dict()
@@ -347,7 +352,7 @@ class Planner:
         valid = self._prints(material, "valid", kinds)
         prints = {"train": digest([train[index] for index in chosen]), "valid": digest(valid)}
         identity = {
-            "recipe": _computed(recipe, reads_knowledge=kinds is not None),
+            "recipe": _computed(recipe, reads_knowledge=bool(kinds)),
             "prints": prints,
             "whose": whose,
             "start_from": start_from,
@@ -379,7 +384,7 @@ class Planner:
 
     def _prints(self, material: Material, role: str, kinds: tuple[str, ...] | None) -> list[str]:
         name = material.place.name
-        view = _TEXT_VIEW if kinds is None else ", ".join(kinds)
+        view = _TEXT_VIEW if kinds is None else ", ".join(kinds) or _PICTURE_VIEW
         self.plan.views.setdefault(name, {})[view] = kinds
         roles = self.plan.roles.setdefault(name, [])
         if role not in roles:
@@ -402,6 +407,19 @@ class Planner:
         return self._samples[key]
 
 
+def _seen(recipe: Recipe) -> tuple[str, ...] | None:
+    """What a system sees of knowledge; None where it reads the text alone."""
+    model = model_named(recipe.model.name).model
+    if not model.reads_pictures_with(recipe.model.options):
+        return None
+    # What is no kind is a source's name, whose kind the store knows.
+    return tuple(
+        kind
+        for kind in recipe.knowledge.kinds
+        if model.reads_knowledge is None or kind in model.reads_knowledge or kind not in KINDS
+    )
+
+
 def _computed(recipe: Recipe, *, reads_knowledge: bool) -> dict[str, Any]:
     """What of a recipe decides what a run computes."""
     tables = recipe.as_dict()
@@ -411,7 +429,25 @@ def _computed(recipe: Recipe, *, reads_knowledge: bool) -> dict[str, Any]:
             tables[section].pop(key, None)
     if not reads_knowledge:
         del tables["knowledge"]
+    for key in ("backbone", "vision_backbone", "vectors"):
+        if key in tables["model"]:
+            tables["model"][key] = _content_of(tables["model"][key])
     return tables
+
+
+def _content_of(name: str) -> str:
+    """What a folder or file holds, which may change, in place of its name; other names stay."""
+    path = Path(name).expanduser()
+    # Whose name means something else is not looked for on the disk.
+    if name in (DEFAULT, SCRATCH) or not path.exists():
+        return name
+    if path.is_file():
+        return f"sha256:{cached_sha256_of(path)}"
+    try:
+        return revision_of(name)
+    except BackboneError:
+        # The run says what is wrong with it; the others go on.
+        return name
 
 
 def _kinds(given: Sequence[str] | None) -> tuple[str, ...] | None:

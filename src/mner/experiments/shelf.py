@@ -225,10 +225,10 @@ class Shelf:
             before = _read(path)
             if before and not accept:
                 found = what_changed(name, before, now)
-                if found and before["folder"] != now["folder"]:
-                    found.append(
-                        f"{name}: the folder was {before['folder']} before, and is {now['folder']} now"
-                    )
+                for key, what in (("folder", "folder"), ("knowledge", "knowledge store")):
+                    if found and before[key] != now[key]:
+                        was, is_now = before[key] or "none", now[key] or "none"
+                        found.append(f"{name}: the {what} was {was} before, and is {is_now} now")
                 changes += found
                 now["views"] = {
                     view: {**now["views"].get(view, {}), **before["views"].get(view, {})}
@@ -311,7 +311,7 @@ def write_document(path: Path, document: Any) -> None:
     _write_lines(path, [document], indent=2)
 
 
-# What torch says when it cannot go on writing a checkpoint; it does not say why, and only a full disk does that.
+# What torch says when it cannot go on writing a checkpoint; not why, but only a full disk does that.
 _STOPPED_WRITING = re.compile(r"inline_container\.cc.*unexpected pos|PytorchStreamWriter failed writing")
 
 

@@ -108,6 +108,8 @@ class MnerModel(PreTrainedModel):
 
     registered_name: ClassVar[str] = ""
     reads_pictures: ClassVar[bool] = False
+    # Kinds of knowledge that can reach a model of this kind; None for whatever its recipe names.
+    reads_knowledge: ClassVar[tuple[str, ...] | None] = None
     # What a forward pass exposes, by name, with what the axes behind that of posts stand for: ``words``, a
     # kind of knowledge for its sub-words, or whatever the model says.
     exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {}

@@ -173,6 +173,7 @@ class CatMner(MnerModel):
 
     config_class = CatMnerConfig
     reads_pictures = True
+    reads_knowledge = ()
     exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "image_attention": ("layers", "words", "cells"),
         "image_saliency": ("layers", "cells"),

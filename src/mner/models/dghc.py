@@ -169,6 +169,7 @@ class Dghc(MnerModel):
 
     config_class = DghcConfig
     reads_pictures = True
+    reads_knowledge = ("regions",)
     exposes: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "relation": (),
         "coefficient": ("features",),

@@ -288,6 +288,7 @@ class MgipsCl(MnerModel):
 
     config_class = MgipsClConfig
     reads_pictures = True
+    reads_knowledge = ("regions",)
     exposes = {"pre_post_gate": ("words",), "similarity": ("posts",), "implicit_positives": ("positives",)}  # noqa: RUF012
 
     def __init__(self, config: MgipsClConfig) -> None:
