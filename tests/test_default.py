@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from mner import Knowledge, Post, Recognizer
 from mner.data import read_folder
@@ -119,3 +120,13 @@ def test_it_scores_what_its_card_says(recognizer, real_data, name, label_map, le
     posts = read_folder(real_data / name, label_map=label_map).split("test")
     assert score_posts(posts, recognizer.predict(posts)).overall.f1 >= least
     assert measured(recognizer, posts).expected_error <= 0.05
+
+
+def test_a_picture_given_beside_a_post_leaves_its_alternative_text(recognizer, tmp_path):
+    picture = tmp_path / "blank.png"
+    Image.new("RGB", (32, 32), "white").save(picture)
+    text, said = "Jordan is beautiful this time of year.", "A desert with red rocks."
+    together = recognizer(text, image=picture, alt=said)
+    assert recognizer(Post.from_text(text, alt=said), image=picture) == together
+    assert recognizer(Post.from_text(text, image=picture), alt=said) == together
+    assert recognizer(text, alt="A man with a ball.") != together

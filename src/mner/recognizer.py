@@ -468,8 +468,8 @@ def _read_preprocessing(folder: Path) -> Preprocessing:
 
 
 def _as_post(text: str | Post, image: Any, alt: str | None) -> Post:
+    given = {"image": Path(image) if isinstance(image, str) else image, "alt": alt}
     if isinstance(text, str):
-        return Post.from_text(text, image=Path(image) if isinstance(image, str) else image, alt=alt)
-    if image is not None or alt is not None:
-        return text.with_fields(image=Path(image) if isinstance(image, str) else image, alt=alt)
-    return text
+        return Post.from_text(text, **given)
+    # What is not given stays as the post has it.
+    return text.with_fields(**{name: value for name, value in given.items() if value is not None})

@@ -88,6 +88,16 @@ def test_a_word_is_cut_to_the_longest():
     assert len(table.lookup(["x" * 30])[0]) == 5
 
 
+@pytest.mark.parametrize("make", [tiny_tokenizer, byte_level])
+def test_a_word_written_like_a_special_token_is_a_word(make):
+    tokenizer = make()
+    table = SubwordTable(tokenizer)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    for word in tokenizer.all_special_tokens:
+        (ids,) = table.lookup([word])
+        assert not special & set(ids)
+
+
 def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(subwords, "REMEMBERED_WORDS", 50)
     table = SubwordTable(tiny_tokenizer())

@@ -44,6 +44,10 @@ def test_defaults_and_changes(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            MINIMAL + "[training]\nepochs = 3\nevaluate_from = 4\n",
+            "evaluate_from of at most the 3 epochs",
+        ),
         (MINIMAL + "[training]\nepoch = 3\n", r"training\.epoch.*Did you mean 'epochs'"),
         (MINIMAL + "[trainning]\nepochs = 3\n", r"trainning.*Did you mean 'training'"),
         (MINIMAL + "droput = 0.1\n", r"model\.droput.*Did you mean 'dropout'"),

@@ -80,6 +80,34 @@ def test_an_interrupted_run_resumes_to_the_same_weights(backbone, small_dataset,
     assert curves[0] == curves[1]
 
 
+def test_a_resumed_run_is_as_patient_as_one_that_was_not_interrupted(backbone, small_dataset, tmp_path):
+    # At a learning rate that moves nothing, the first evaluation stays the best.
+    made = recipe(backbone, epochs=8, learning_rate=1e-12, patience=3)
+
+    def stop_after_three(message):
+        if message.startswith("Epoch 3:"):
+            raise KeyboardInterrupt
+
+    whole = train(made, tmp_path / "whole", dataset=small_dataset)
+    with pytest.raises(KeyboardInterrupt):
+        train(made, tmp_path / "cut", dataset=small_dataset, say=stop_after_three)
+    resumed = train(made, tmp_path / "cut", dataset=small_dataset, resume=True)
+    curves = [json.loads((run.folder / "run.json").read_text())["curve"] for run in (whole, resumed)]
+    assert [point["epoch"] for point in curves[0]] == [1, 2, 3, 4]
+    assert curves[0] == curves[1]
+
+
+def test_after_a_training_under_autocast_the_model_says_what_its_folder_says(
+    backbone, small_dataset, tmp_path
+):
+    run = train(recipe(backbone, precision="bfloat16"), tmp_path / "run", dataset=small_dataset)
+    loaded = Recognizer.from_pretrained(tmp_path / "run", device="cpu")
+    posts = small_dataset.split("test")
+    found = run.recognizer.predict(posts)
+    assert any(found)
+    assert found == loaded.predict(posts)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(backbone, small_dataset, tmp_path):
     weights = [
         load_file(
@@ -182,6 +210,31 @@ def test_word_vectors_are_the_start_of_their_words(small_dataset, tmp_path):
     assert embedding.shape[1] == 4
     assert embedding[vocabulary.word("Ada")].tolist() == pytest.approx([1, 2, 3, 4], abs=1e-5)
     assert embedding[vocabulary.word("unseen")].tolist() == pytest.approx([5, 6, 7, 8], abs=1e-5)
+
+
+def test_of_word_vectors_that_fold_alike_the_one_written_so_or_the_first_counts(small_dataset, tmp_path):
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("ADA 9 9\nada 1 1\nAda 8 8\n1 3 3\n2 4 4\n", encoding="utf-8")
+    post = Post.from_words(["Ada", "7"], tags=("B-PER", "O"))
+    dataset = Dataset("x", {**small_dataset.splits, "train": [*small_dataset.split("train"), post, post]})
+    made = check_recipe(
+        {
+            "model": {"name": "bilstm-crf", "vectors": str(vectors)},
+            "training": {"epochs": 1, "learning_rate": 1e-12},
+        }
+    )
+    run = train(made, tmp_path / "run", dataset=dataset)
+    embedding, vocabulary = run.recognizer.model.word_embedding.weight, run.recognizer.encoder.vocabulary
+    assert embedding[vocabulary.word("Ada")].tolist() == pytest.approx([1, 1], abs=1e-5)
+    assert embedding[vocabulary.word("7")].tolist() == pytest.approx([3, 3], abs=1e-5)
+
+
+def test_a_softmax_takes_no_transitions_from_a_crf(backbone, small_dataset, tmp_path):
+    train(recipe(backbone, epochs=1), tmp_path / "crf", dataset=small_dataset)
+    made = recipe(backbone, "bert", epochs=1)
+    softmax = train(made, tmp_path / "softmax", dataset=small_dataset, start_from=tmp_path / "crf")
+    chain = softmax.recognizer.model.decoder.crf
+    assert all(not scores.any() for scores in (chain.first, chain.pairs, chain.last))
 
 
 def test_backbones_are_taken_over_bit_by_bit(backbone, small_dataset, tmp_path):

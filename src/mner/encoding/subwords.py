@@ -64,7 +64,12 @@ class SubwordTable:
         if not new:
             return
         encoded = self.tokenizer(
-            [[word] for word in new], is_split_into_words=True, add_special_tokens=False, verbose=False
+            [[word] for word in new],
+            is_split_into_words=True,
+            add_special_tokens=False,
+            # A word that is written like a special token is a word all the same.
+            split_special_tokens=True,
+            verbose=False,
         )["input_ids"]
         for word, ids in zip(new, encoded, strict=True):
             self._known[word] = tuple(ids[: self.longest_word])

@@ -235,6 +235,9 @@ class MnerModel(PreTrainedModel):
             if name not in given:
                 continue
             decoder = next((d for prefix, d in decoders.items() if name.startswith(f"{prefix}.")), None)
+            if isinstance(decoder, TagDecoder) and not decoder.is_crf and ".crf." in name:
+                # Without a CRF nothing trains the transitions: they stay nothing, whatever the other's are.
+                continue
             source = given[name]
             rows: Sequence[str] | None = None
             source_rows: Sequence[str] = ()

@@ -119,11 +119,17 @@ class WordTagger(MnerModel):
         if sources.vectors is None or sources.vocabulary is None:
             return
         words, vectors = sources.vectors
+        # Of several words that are folded into one, one that is written so comes first, then the first: files
+        # of vectors begin with the most frequent words.
+        ranked: dict[int, tuple[bool, int]] = {}
+        for place, word in enumerate(words):
+            index = sources.vocabulary.word(folded(word))
+            if index != UNKNOWN:
+                rank = (folded(word) != word, place)
+                ranked[index] = min(rank, ranked.get(index, rank))
         with torch.no_grad():
-            for word, vector in zip(words, vectors, strict=True):
-                index = sources.vocabulary.word(folded(word))
-                if index != UNKNOWN:
-                    self.word_embedding.weight[index] = torch.from_numpy(vector)
+            for index, (_, place) in ranked.items():
+                self.word_embedding.weight[index] = torch.from_numpy(vectors[place])
 
     def forward(self, batch: Batch, expose: bool = False) -> Output:
         """Read a batch; see `MnerModel.forward`."""

@@ -178,6 +178,14 @@ class TrainingSection(Section):
     kept_features: str | None = None
     tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
 
+    @model_validator(mode="after")
+    def _scored_at_all(self) -> TrainingSection:
+        if self.evaluate_from > self.epochs:
+            raise ValueError(
+                f"evaluate_from of at most the {self.epochs} epochs, or no checkpoint would ever be scored"
+            )
+        return self
+
 
 class Recipe(Section):
     """A whole recipe.

@@ -299,6 +299,8 @@ def _fit(
         if resume and checkpoint is None:
             say("No checkpoint had been written yet; starting from the beginning.")
         trainer.train(resume_from_checkpoint=checkpoint)
+        # What is scored next is what will be loaded: the model as it is saved, without autocast around it.
+        trainer.end_autocast()
     best = max(curve, key=lambda point: point["f1"])
     losses = [
         {"step": entry["step"], "loss": entry["loss"]}

@@ -102,11 +102,16 @@ class PostTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)
         if section.patience is not None:
-            self.add_callback(EarlyStoppingCallback(early_stopping_patience=section.patience))
+            self.add_callback(_Patience(early_stopping_patience=section.patience))
         if section.tracker is not None:
             self.add_callback(tracker(section.tracker, Path(str(arguments.output_dir)).parent))
         # Losses are means over the batch, so that accumulated ones are averaged.
         self.model_accepts_loss_kwargs = False
+
+    def end_autocast(self) -> None:
+        """Let the model compute in its own precision again, which training under autocast has wrapped."""
+        for wrapped in ("forward", "_original_forward"):
+            self.recognizer.model.__dict__.pop(wrapped, None)
 
     def _collate(self, posts: list[Post]) -> dict[str, Batch]:
         batch = self.recognizer.encoder.encode(
@@ -210,6 +215,18 @@ class _StepCallback(TrainerCallback):
         self.advance(1)
 
 
+class _Patience(EarlyStoppingCallback):  # type: ignore[misc]
+    """Stops after so many evaluations without a better one; a resumed run counts those of before too."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        scores = [entry[METRIC] for entry in state.log_history if METRIC in entry]
+        if scores:
+            self.early_stopping_patience_counter = len(scores) - 1 - scores.index(max(scores))
+
+
 def has_fast_bfloat16() -> bool:
     """Whether this machine computes bfloat16 in hardware."""
     if torch.cuda.is_available():
@@ -225,7 +242,7 @@ def training_arguments(section: TrainingSection, folder: Path) -> TrainingArgume
         folder: Where checkpoints go.
     """
     precise = {"auto": has_fast_bfloat16(), "bfloat16": True, "float32": False}[section.precision]
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=os.fspath(folder),
         per_device_train_batch_size=section.batch_size,
         gradient_accumulation_steps=section.gradient_accumulation,
@@ -253,3 +270,7 @@ def training_arguments(section: TrainingSection, folder: Path) -> TrainingArgume
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    # A process trains on one GPU; torchrun starts one for each. Asking for the number finds it out first.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
