@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,32 @@ def test_predictions_are_told_from_annotations(tmp_path):
     assert task["predictions"][0]["score"] == 0.75
     # Nobody has annotated it yet, so it has no gold.
     assert read_label_studio(tmp_path / "tasks.json")[0].entities is None
+
+
+def test_a_predicted_post_without_entities_is_no_annotation(tmp_path):
+    predicted = [Post.from_text("no names", entities=()), Post.from_text("not asked")]
+    predicted += [Post.from_text(TEXT, entities=(entity("Zürich", "LOC", score=0.75),))]
+    # As bulk prediction hands posts on: once.
+    ANNOTATORS["label-studio"].write(iter(predicted), tmp_path / "tasks.json")
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert not any("annotations" in task for task in tasks)
+    assert [[p["result"] for p in task.get("predictions", [])] for task in tasks[:2]] == [[[]], []]
+    assert [post.entities for post in read_label_studio(tmp_path / "tasks.json")] == [None] * 3
+
+
+@pytest.mark.parametrize("name", ANNOTATORS)
+def test_pictures_are_found_again_from_another_folder(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = Path("set/images/1.jpg")
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"a picture")
+    tool = ANNOTATORS[name]
+    target = Path("out/deep") / f"train{tool.suffix}"
+    for image in (picture, picture.absolute()):
+        tool.write([Post.from_text("Ada", image=image, entities=())], target, overwrite=True)
+        (back,) = tool.read(target)
+        assert back.image_problem is None
+        assert back.image.resolve() == picture.resolve()
 
 
 def region(start, end, text, label, **more):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mner.data.files import place, read_text, writing
+from mner.data.jsonl import picture_path
 from mner.errors import DataError, shown
 from mner.posts import Entity, Post
 from mner.tags import Convention
@@ -61,7 +62,7 @@ def write_label_studio(
     overwrite: bool = False,
     convention: Convention | str = Convention.CONLL,
 ) -> int:
-    """Write posts as tasks of Label Studio: entities with a score as predictions, others as annotations.
+    """Write posts as tasks of Label Studio: predictions where any entity has a score, else annotations.
 
     The names fit its template for named entities: ``<Labels name="label" toName="text">`` over
     ``<Text name="text" value="$text"/>``.
@@ -69,18 +70,21 @@ def write_label_studio(
     Returns:
         How many posts were written.
     """
+    found = [(post, post.gold(convention) if post.is_annotated else None) for post in posts]
+    # A post in which nothing was predicted has no score of its own: what the others are says what it is.
+    # As an annotation it would come back as somebody's word that there are no entities.
+    predicted = any(entity.score is not None for _, entities in found for entity in entities or ())
     tasks = []
-    for post in posts:
+    for post, entities in found:
         data: dict[str, Any] = {"text": post.text}
         if post.id:
             data["id"] = post.id
         if isinstance(post.image, Path):
-            data["image"] = str(post.image)
+            data["image"] = picture_path(post.image, path.parent)
         if post.alt is not None:
             data["alt"] = post.alt
         task: dict[str, Any] = {"data": data}
-        if post.is_annotated:
-            entities = post.gold(convention)
+        if entities is not None:
             result = [
                 {
                     "id": f"entity{number}",
@@ -97,9 +101,10 @@ def write_label_studio(
                 }
                 for number, entity in enumerate(entities, start=1)
             ]
-            scores = [entity.score for entity in entities if entity.score is not None]
-            if scores:
-                task["predictions"] = [{"model_version": "mner", "score": min(scores), "result": result}]
+            if predicted:
+                scores = [entity.score for entity in entities if entity.score is not None]
+                score = {"score": min(scores)} if scores else {}
+                task["predictions"] = [{"model_version": "mner", **score, "result": result}]
             else:
                 task["annotations"] = [{"result": result}]
         tasks.append(task)
@@ -184,7 +189,7 @@ def write_doccano(
                 # Doccano numbers posts itself, and keeps other fields as they are.
                 record["post_id"] = post.id
             if isinstance(post.image, Path):
-                record["image"] = str(post.image)
+                record["image"] = picture_path(post.image, path.parent)
             if post.alt is not None:
                 record["alt"] = post.alt
             file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")

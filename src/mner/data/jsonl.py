@@ -203,6 +203,21 @@ def _iterate(
             yield parse_jsonl_line(text, base=base, where=place(name, number), ignored=ignored)
 
 
+def picture_path(image: Path, base: Path | None) -> str:
+    """A picture's path as a file writes it.
+
+    Args:
+        image: The picture, as the current folder sees it.
+        base: The folder of the file, from which reading starts; the current one where None.
+    """
+    if base is None:
+        return str(image)
+    try:
+        return Path(os.path.relpath(image, base)).as_posix()
+    except ValueError:  # another drive
+        return str(image.resolve())
+
+
 def record_of_post(
     post: Post, *, base: Path | None = None, convention: Convention | str = Convention.CONLL
 ) -> dict[str, Any]:
@@ -239,7 +254,7 @@ def record_of_post(
             hint="Write it to a file first and give the post its path.",
         )
     if post.image is not None:
-        record["image"] = _relative(post.image, base)
+        record["image"] = picture_path(post.image, base)
     if post.alt is not None:
         record["alt"] = post.alt
     if post.is_annotated:
@@ -284,15 +299,6 @@ def write_jsonl(
                     got=shown(error.object[error.start : error.end]),
                 ) from None
     return count
-
-
-def _relative(image: Path, base: Path | None) -> str:
-    if base is None:
-        return str(image)
-    try:
-        return Path(os.path.relpath(image, base)).as_posix()
-    except ValueError:  # another drive
-        return str(image.resolve())
 
 
 def _fail(where: str, what: str, expected: str, got: object, hint: str | None = None) -> NoReturn:
