@@ -53,6 +53,25 @@ def test_csv_with_quotes_line_breaks_and_short_rows():
     ]
     assert len(found.problems) == 1
     assert found.problems[0].startswith("line 4")
+    assert [draft.where for draft in found.drafts] == ["line 2: ", "line 5: "], "where a record begins"
+
+
+def test_csv_rows_with_more_fields_than_columns_are_not_cut():
+    content = b'id,text\n1,Kawhi wins, says Toronto\n\n2,"Ada\nreads"\n3,Ivo\n4,"Brel\nopen'
+    found = read_posts(content, "posts.csv", 100)
+    assert [(d.id, d.text, d.where) for d in found.drafts] == [
+        ("2", "Ada\nreads", "line 4: "),
+        ("3", "Ivo", "line 6: "),
+    ]
+    surplus, unclosed = found.problems
+    assert surplus.startswith("line 2: the row has 3 fields, and there are 2 columns")
+    assert unclosed.startswith("line 7: ")
+
+
+@given(text=st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=20))
+def test_text_is_cut_at_line_feeds_alone(text):
+    found = read_posts(f"Ada{text}reads\r\nIvo{text}left\n".encode(), "posts.txt", 100)
+    assert [draft.text for draft in found.drafts] == [f"Ada{text}reads", f"Ivo{text}left"]
 
 
 def test_text_with_a_post_a_line():

@@ -86,34 +86,50 @@ def _json_lines(text: str, problems: list[str]) -> Iterable[Draft]:
 
 
 def _csv(text: str, problems: list[str]) -> Iterable[Draft]:
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    table = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 1
     try:
-        if "text" not in (table.fieldnames or ()):
+        columns = next(table, [])
+        if "text" not in columns:
             raise Refusal(
                 422,
                 "The file has no column named text.",
                 hint=f"Its first line has to name the columns; read are {', '.join(COLUMNS)}.",
             )
-        for row in table:
-            if row["text"] is None:
-                problems.append(f"line {table.line_num}: it has too few columns")
+        while True:
+            # Where the record begins: a text in quotation marks may have several lines.
+            number = table.line_num + 1
+            fields = next(table, None)
+            if fields is None:
+                return
+            if not fields:
+                continue
+            row = dict(zip(columns, fields, strict=False))
+            if len(fields) > len(columns) or "text" not in row:
+                # Too many are a text with commas most likely, of which only the beginning would be read.
+                hint = "; a text with commas has to stand in quotation marks"
+                problems.append(
+                    f"line {number}: the row has {len(fields)} fields, and there are {len(columns)} columns"
+                    f"{hint if len(fields) > len(columns) else ''}"
+                )
                 continue
             yield Draft(
                 row["text"],
                 None,
                 row.get("alt") or None,
-                (row.get("id") or "")[:200] or None,
-                f"line {table.line_num}: ",
+                row.get("id", "")[:200] or None,
+                f"line {number}: ",
             )
     except csv.Error as error:
-        problems.append(f"line {table.line_num}: {error}; what follows was not read")
+        problems.append(f"line {number}: {error}; what follows was not read")
 
 
 def _lines(text: str, problems: list[str]) -> Iterable[Draft]:
     del problems
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines(), which also cuts where a post itself may have U+2028 or a form feed.
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
-            yield Draft(line, where=f"line {number}: ")
+            yield Draft(line.removesuffix("\r"), where=f"line {number}: ")
 
 
 def write_posts(found: Sequence[Recognised], kind: str) -> bytes:
