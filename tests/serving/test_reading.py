@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
+import weakref
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from mner import Knowledge, Post
 from mner.reading import TextReader
+from mner.serving import pictures
 from mner.serving.application import create_application
 from mner.serving.examples import drawn
+from mner.serving.service import Draft, RecognitionService
 from mner.serving.settings import ServingSettings
 from tests.contract.tiny import tiny, tiny_picture
 from tests.serving.conftest import serving
@@ -70,3 +76,87 @@ def test_a_picture_that_comes_again_is_not_read_again(monkeypatch):
     assert reader.read(b"a", blank) is None
     assert reader.read(b"a", blank) is None
     assert len(asked) == 1
+
+
+class Decoded:
+    """The pictures that have been decoded, as far as they are still in memory."""
+
+    def __init__(self, monkeypatch):
+        self.found = []
+        opened = pictures.opened
+
+        def noted(*arguments):
+            picture = opened(*arguments)
+            self.found.append(weakref.ref(picture.image))
+            return picture
+
+        monkeypatch.setattr(pictures, "opened", noted)
+
+    @property
+    def alive(self):
+        return sum(found() is not None for found in self.found)
+
+
+@asynccontextmanager
+async def held_up(monkeypatch):
+    """A service whose reading of pictures waits until it is let go; the service, and what lets go."""
+    pytest.importorskip("rapidocr", reason="the extra 'knowledge' is not installed")
+    service = RecognitionService(reading(), ServingSettings(page=False))
+    go = threading.Event()
+
+    def read(content, picture):
+        assert go.wait(60)
+
+    monkeypatch.setattr(service.reader, "read", read)
+    await service.start()
+    try:
+        yield service, go
+    finally:
+        go.set()
+        await service.close()
+
+
+async def decoded_so_far(service):
+    # Works wait in line: once these are done, what was asked for before them has been decoded too.
+    for _ in range(4):
+        await asyncio.gather(*(service.decoding(lambda: None) for _ in range(4)))
+
+
+def drafts(count):
+    return [Draft(POST.text, tiny_picture(number)) for number in range(count)]
+
+
+def test_decoded_pictures_do_not_gather_before_the_thread_that_reads(monkeypatch):
+    async def many():
+        decoded = Decoded(monkeypatch)
+        async with held_up(monkeypatch) as (service, go):
+            requests = [asyncio.create_task(service.recognise([draft])) for draft in drafts(16)]
+            await decoded_so_far(service)
+            assert 1 <= decoded.alive <= 4
+            described = Draft(POST.text, tiny_picture(1), "a poster")
+            assert await service.recognise([described]), "a picture that is not read does not wait for others"
+            go.set()
+            assert len(await asyncio.gather(*requests)) == 16
+            assert len(decoded.found) == 17
+            await decoded_so_far(service)
+            assert decoded.alive == 0
+
+    asyncio.run(many())
+
+
+def test_requests_that_are_given_up_leave_no_picture_and_no_place(monkeypatch):
+    async def given_up():
+        decoded = Decoded(monkeypatch)
+        async with held_up(monkeypatch) as (service, go):
+            for _ in range(3):
+                requests = [asyncio.create_task(service.recognise([draft])) for draft in drafts(8)]
+                await decoded_so_far(service)
+                for request in requests:
+                    request.cancel()
+                await asyncio.wait(requests)
+                assert decoded.alive <= 1, "the one that is being read"
+                del requests
+            go.set()
+            assert len(await service.recognise(drafts(8))) == 8
+
+    asyncio.run(given_up())

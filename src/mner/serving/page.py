@@ -193,8 +193,15 @@ class _Page:
             explanation = await self.service.explain(found)
         except Refusal as refusal:
             return markup.problem(refusal)
-        picture = pictures.opened(content, "image", self.service.limits.pixels) if content else None
-        return markup.result(found, labels, picture.image if picture else None, explanation)
+        if content is None or explanation is None:
+            return markup.result(found, labels)
+
+        def shown() -> str:
+            picture = pictures.opened(content, "image", self.service.limits.pixels)
+            return markup.result(found, labels, picture.image, explanation)
+
+        # A large picture takes long to open and to write: meanwhile other clients are served.
+        return await self.service.decoding(shown)
 
     async def many(self, file: Any, kind: Any) -> tuple[str, Any]:
         """What was found in a file of posts, and the file to download."""

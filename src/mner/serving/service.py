@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
+
+from PIL import Image
 
 from mner.posts import Entity, Knowledge, Post
 from mner.reading import TextReader
@@ -21,6 +24,10 @@ from mner.serving.settings import ServingSettings
 
 # Pictures that are decoded at the same time; each may fill three bytes a pixel.
 _DECODING = 2
+# Pictures that are decoded or wait, decoded, for the one thread that reads their texts.
+_READABLE = 2 * _DECODING
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class RecognitionService:
         # One reads pictures' texts, so that a picture does not hold up the posts without one.
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
         self._decoding = ThreadPoolExecutor(_DECODING, thread_name_prefix="decoding")
+        self._readable = asyncio.Semaphore(_READABLE)
         self.batcher.start()
         await self.batcher.submit([Post.from_text("Ada reads in London")])
         if self.reader is not None and self.reader.problem is not None:
@@ -128,6 +136,10 @@ class RecognitionService:
             raise too_late(self.limits.seconds) from None
         except QueueClosedError:
             raise leaving() from None
+
+    async def decoding(self, work: Callable[[], Result]) -> Result:
+        """What work with pictures gives; it is done on the threads that decode, a few at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._decoding, work)
 
     async def _recognise(self, drafts: Sequence[Draft]) -> list[Recognised]:
         self._check_sizes(drafts)
@@ -185,22 +197,41 @@ class RecognitionService:
         post = Post.from_text(draft.text, id=draft.id or "", image=draft.image, alt=draft.alt or None)
         if draft.image is None:
             return post, None, 0
-        loop = asyncio.get_running_loop()
         content, where = draft.image, draft.where + "image"
-        picture = await loop.run_in_executor(
-            self._decoding, pictures.opened, content, where, self.limits.pixels
-        )
-        assert picture.image is not None
+
+        def decoded() -> Image.Image:
+            image = pictures.opened(content, where, self.limits.pixels).image
+            assert image is not None
+            return image
+
+        # The model opens it again when it gets to it: decoded pictures that wait would fill the memory.
         read = None
         if self.reader is not None and self.reader.wants(post):
-            began = time.perf_counter()
-            read = await loop.run_in_executor(self._reading, self.reader.read, content, picture.image)
-            self.metrics.reading_seconds.observe(time.perf_counter() - began)
+            read, (width, height) = await self._read(self.reader, content, decoded)
             if read is not None:
                 post = post.with_fields(knowledge=(*post.knowledge, read))
-        # The model opens it again when it gets to it: decoded pictures that wait would fill the memory.
-        width, height = picture.image.size
+        else:
+            width, height = await self.decoding(lambda: decoded().size)
         return self.recognizer.knowledge.without_placeholders(post), read, width * height
+
+    async def _read(
+        self, reader: TextReader, content: bytes, decoded: Callable[[], Image.Image]
+    ) -> tuple[Knowledge | None, tuple[int, int]]:
+        """The text in a picture, and the picture's size."""
+        # Two threads decode and one reads, slowly: without a bound decoded pictures would gather before it.
+        async with self._readable:
+            waiting = [await self.decoding(decoded)]
+            size = waiting[0].size
+            began = time.perf_counter()
+            try:
+                read = await asyncio.get_running_loop().run_in_executor(
+                    self._reading, lambda: reader.read(content, waiting.pop())
+                )
+            finally:
+                # What was given up stays in the thread's queue until its turn; the picture shall not.
+                waiting.clear()
+            self.metrics.reading_seconds.observe(time.perf_counter() - began)
+            return read, size
 
 
 def _check_text(text: str | None, where: str) -> None:
