@@ -299,3 +299,28 @@ def test_real_scores_phrases_and_boxes(store: KnowledgeStore, real_data: Path) -
     assert sum(len(knowledge.regions) for knowledge in found.values()) == 8058
     assert found["1000046"].regions == (Region(132 / 500, 22 / 706, 1.0, 1.0, "Bieber"),)
     assert isinstance(found["1000046"], Knowledge)
+
+
+def test_half_a_surrogate_pair_reaches_neither_posts_nor_exports(
+    store: KnowledgeStore, tmp_path: Path
+) -> None:
+    # json.dumps writes the half as its escape, as a tool that cuts texts by UTF-16 units does.
+    file = written(tmp_path, "k.jsonl", json.dumps({"id": "1", "knowledge": "cut \ud83d"}))
+    import_file(store, file)
+    (post,) = attach([Post.from_text("a", id="1")], store)
+    assert [known.text for known in post.knowledge] == ["cut \ufffd"]
+    assert export(store, tmp_path / "out.jsonl") == 1
+    with KnowledgeStore(tmp_path / "other.sqlite") as other:
+        import_file(other, tmp_path / "out.jsonl")
+        assert list(other.answers()) == list(store.answers())
+
+
+def test_a_source_that_is_no_unicode_is_exported_as_it_is(store: KnowledgeStore, tmp_path: Path) -> None:
+    source = Source("tool", "caption", {"file": "\udcff.txt"}, sees_text=True)
+    post = Post.from_text("a")
+    store.save([StoredAnswer(source.keys_of(post)[0], source, Answer(Knowledge("caption", text="é")))])
+    export(store, tmp_path / "out.jsonl")
+    with KnowledgeStore(tmp_path / "other.sqlite") as other:
+        import_file(other, tmp_path / "out.jsonl")
+        (attached,) = attach([post], other, [source])
+    assert attached.knowledge[0].text == "é"

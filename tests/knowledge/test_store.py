@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from mner.knowledge.keys import (
     canonical_json,
     knowledge_from_record,
     knowledge_record,
+    mended,
     names_of,
     plain_name,
 )
@@ -174,12 +176,44 @@ def test_what_is_saved_is_read_back(kept: list[Answer], problems: list[str]) -> 
             assert found[row.key].problem == row.answer.problem
 
 
-def test_lone_surrogates_and_zeros_are_kept_as_far_as_utf8_can(store: KnowledgeStore) -> None:
+def test_lone_surrogates_become_the_replacement_character(store: KnowledgeStore) -> None:
     row = said(1, "a\ud83dz\0end")
     store.save([row, StoredAnswer(key(2), SOURCE, Answer(None, raw="\udfff", problem="p\ud800"))])
     kept = store.lookup([key(1)])[key(1)]
-    assert kept.text == "a\ud83dz\0end"
-    assert next(store.answers(keys=[key(2)])).answer.problem == "p?"
+    assert kept.text == "a\ufffdz\0end"
+    assert next(store.answers(keys=[key(1)])).answer.raw == "a\ufffdz\0end"
+    assert next(store.answers(keys=[key(2)])).answer.problem == "p\ufffd"
+
+
+def test_every_string_of_an_answer_is_mended_on_the_way_in_and_of_older_stores_on_the_way_out(
+    store: KnowledgeStore,
+) -> None:
+    half = "cut \ud83d"
+    known = Knowledge(
+        "regions", text=half, steps=(half, "\ud83d\ude00"), regions=(Region(0, 0, 1, 1, half),), origin=half
+    )
+    store.save([StoredAnswer(key(1), SOURCE, Answer(known, raw=half, request={half: [half]}))])
+    result, request = store._select("SELECT result, request FROM answers")[0]
+    assert '\\ud83d"' not in result + request
+    # As earlier versions wrote it.
+    older = json.dumps(knowledge_record(known)), json.dumps({half: [half]})
+    with store._transaction() as connection:
+        connection.execute("UPDATE answers SET result = ?, request = ?", older)
+    whole = "cut \ufffd"
+    mended = Knowledge(
+        "regions", text=whole, steps=(whole, "😀"), regions=(Region(0, 0, 1, 1, whole),), origin=whole
+    )
+    assert store.lookup([key(1)])[key(1)] == mended
+    (row,) = store.answers()
+    assert (row.answer.knowledge, row.answer.request) == (mended, {whole: [whole]})
+
+
+@given(st.text(st.characters(exclude_categories=[]) | st.sampled_from("\ud83d\ude00"), max_size=8))
+def test_mending_touches_halves_alone(text: str) -> None:
+    halves = re.compile("[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
+    pairs = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+    expected = pairs.sub(lambda pair: json.loads(json.dumps(pair.group())), halves.sub("\ufffd", text))
+    assert mended(text) == expected
 
 
 def test_an_answer_replaces_a_failure_and_a_failure_never_an_answer(store: KnowledgeStore) -> None:

@@ -279,7 +279,13 @@ def _row(path: Path, number: int, record: Any) -> StoredAnswer:
 def _write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> Iterator[int]:
     with path.open("w", encoding="utf-8") as file:
         for record in records:
-            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+            line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+            try:
+                line.encode()
+            except UnicodeEncodeError:
+                # The source is part of the key and so stays as it is: a file's name that is no Unicode, say.
+                line = json.dumps(record, allow_nan=False)
+            file.write(line + "\n")
             yield 1
 
 

@@ -168,6 +168,23 @@ def names_of(post: Post) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+def mended(value: Any) -> Any:
+    """A JSON value whose halves of surrogate pairs are U+FFFD; a pair in two halves becomes its character.
+
+    JSON can bring such halves (a text that was cut inside an emoji), but they are no characters: UTF-8
+    cannot hold them, and tokenizers refuse them.
+    """
+    if isinstance(value, str):
+        if value.isascii():
+            return value
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, Mapping):
+        return {mended(name): mended(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [mended(item) for item in value]
+    return tuple(mended(item) for item in value) if isinstance(value, tuple) else value
+
+
 def knowledge_record(knowledge: Knowledge) -> dict[str, Any]:
     """A piece of knowledge as JSON writes it: only what it has."""
     record: dict[str, Any] = {"kind": knowledge.kind}

@@ -20,7 +20,7 @@ from mner.errors import UsageError
 from mner.images import is_url, read_picture
 from mner.knowledge.claims import LEASE, is_dead, new_owner
 from mner.knowledge.database import BUSY_SECONDS, StoreFile
-from mner.knowledge.keys import Source, canonical_json, knowledge_from_record, knowledge_record
+from mner.knowledge.keys import Source, canonical_json, knowledge_from_record, knowledge_record, mended
 from mner.knowledge.provider import Answer
 from mner.posts import Knowledge
 
@@ -106,7 +106,7 @@ class KnowledgeStore(StoreFile):
             )
             for key, kind, result, problem, provider in rows:
                 found[key] = (
-                    knowledge_from_record(json.loads(result))
+                    knowledge_from_record(_loaded(result))
                     if result is not None
                     else Knowledge(kind=kind, origin=provider, problem=problem)
                 )
@@ -228,9 +228,9 @@ class KnowledgeStore(StoreFile):
             key=key,
             source=self._source(source, description),
             answer=Answer(
-                knowledge=None if result is None else knowledge_from_record(json.loads(result)),
+                knowledge=None if result is None else knowledge_from_record(_loaded(result)),
                 raw=raw,
-                request=json.loads(request),
+                request=_loaded(request),
                 problem=problem,
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
@@ -356,7 +356,7 @@ class KnowledgeStore(StoreFile):
                 found[index] = outcome
         if new and not self.read_only:
             with self._transaction() as connection:
-                connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", _writable(new))
+                connection.executemany("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", mended(new))
         return found
 
     # Consent
@@ -419,7 +419,7 @@ def _row(stored: StoredAnswer) -> tuple[Any, ...]:
     if answer.problem is None:
         if answer.knowledge is None:
             raise ValueError("an answer without a problem needs knowledge")
-        result = json.dumps(knowledge_record(answer.knowledge), allow_nan=False)
+        result = json.dumps(mended(knowledge_record(answer.knowledge)), allow_nan=False)
     row = (
         stored.key,
         stored.source.key,
@@ -429,7 +429,7 @@ def _row(stored: StoredAnswer) -> tuple[Any, ...]:
         "failed" if stored.failed else "answered",
         answer.problem,
         answer.raw,
-        canonical_json(_without_secrets(answer.request)),
+        canonical_json(mended(_without_secrets(answer.request))),
         result,
         stored.made_at or _now(),
         float(answer.duration),
@@ -438,18 +438,12 @@ def _row(stored: StoredAnswer) -> tuple[Any, ...]:
         answer.cost,
         stored.attempts,
     )
-    return _writable([row])[0]
+    return tuple(mended(row))
 
 
-def _writable(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    # Lone surrogates are no characters; UTF-8, and so SQLite, cannot hold them.
-    return [
-        tuple(
-            value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
-            for value in row
-        )
-        for row in rows
-    ]
+def _loaded(text: str) -> Any:
+    # Stores of earlier versions hold halves of surrogate pairs, as JSON's escapes.
+    return mended(json.loads(text)) if "\\ud" in text else json.loads(text)
 
 
 def _without_secrets(value: Any) -> Any:
