@@ -324,3 +324,44 @@ def test_a_source_that_is_no_unicode_is_exported_as_it_is(store: KnowledgeStore,
         import_file(other, tmp_path / "out.jsonl")
         (attached,) = attach([post], other, [source])
     assert attached.knowledge[0].text == "é"
+
+
+def two_posts_with_pictures_of_one_name() -> list[Post]:
+    return [Post.from_text("a", id=name, image=Path(f"{name}/image.jpg")) for name in ("p1", "p2")]
+
+
+@pytest.mark.parametrize("told", [["p1", "p2"], ["p1"], ["p2"]])
+def test_what_is_found_by_an_id_is_of_that_post_alone(
+    store: KnowledgeStore, tmp_path: Path, told: list[str]
+) -> None:
+    lines = [json.dumps({"id": name, "knowledge": f"about {name}"}) for name in told]
+    provider = FileProvider(written(tmp_path, "k.jsonl", "\n".join(lines)))
+    posts = two_posts_with_pictures_of_one_name()
+    report = make_knowledge(posts, provider, store)
+    assert (report.answered, report.failed, report.repeated) == (len(told), 2 - len(told), 0)
+    for post in attach(posts, store, [provider]):
+        assert post.knowledge[0].text == (f"about {post.id}" if post.id in told else None)
+    again = make_knowledge(posts, provider, store)
+    assert (again.known, again.failed_before) == (len(told), 2 - len(told))
+
+
+def test_what_is_found_by_a_pictures_name_is_of_every_post_with_it(
+    store: KnowledgeStore, tmp_path: Path
+) -> None:
+    provider = FileProvider(written(tmp_path, "c.txt", "image.jpg :a square\n"))
+    posts = two_posts_with_pictures_of_one_name()
+    report = make_knowledge(posts, provider, store)
+    assert (report.answered, report.repeated) == (1, 1)
+    assert [post.knowledge[0].text for post in attach(posts, store)] == ["a square"] * 2
+
+
+def test_answers_that_stand_under_a_pictures_name_are_still_found(
+    store: KnowledgeStore, tmp_path: Path
+) -> None:
+    provider = FileProvider(written(tmp_path, "k.jsonl", json.dumps({"id": "p1", "knowledge": "about p1"})))
+    source = Source.of(provider)
+    post = two_posts_with_pictures_of_one_name()[0]
+    earlier = source.keys_of(post)[0]
+    store.save([StoredAnswer(earlier, source, provider.answer_of(provider.filed.entries["p1"]))])
+    assert make_knowledge([post], provider, store).known == 1
+    assert [post.knowledge[0].text for post in attach([post], store)] == ["about p1"]

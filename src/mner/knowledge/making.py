@@ -215,7 +215,10 @@ class _Run:
             done = len(chunk) - len(asked)
             pending = []
             for keys, question in asked:
-                state = next((states[key] for key in keys if key in states), None)
+                # An answer may stand under any name of the post. A failure says nothing about another name:
+                # another post whose picture has the same file name may have brought it.
+                answered = any(states.get(key) for key in keys)
+                state = True if answered else states.get(question.key)
                 if state is None and question.key in self.seen:
                     self.report.repeated += 1
                 elif state is True:
@@ -238,7 +241,7 @@ class _Run:
         for post, (picture_key, problem) in zip(posts, pictures, strict=True):
             keys = self.source.keys_of(post, picture_key)
             if keys:
-                askable.append((keys, _Asked(keys[0], post, picture_key)))
+                askable.append((keys, _Asked(self._own_key(post, keys), post, picture_key)))
                 continue
             lacking = self.source.lacks(post, picture_key)
             if lacking == "a picture":
@@ -247,6 +250,19 @@ class _Run:
             else:
                 self.report._lacks(post, f"the post has not {lacking}")
         return askable
+
+    def _own_key(self, post: Post, keys: tuple[str, ...]) -> str:
+        """The key to keep a post's answer under: that of the name by which it is found, or of its id.
+
+        Two pictures may be called ``image.jpg``, in two folders. What was found by one post's id must not
+        stand under that name, or the other post is given it.
+        """
+        if not self.source.sees_name:
+            return keys[0]
+        names = names_of(post)  # one for each key
+        name_for = getattr(self.provider, "name_for", None)
+        name = name_for(post) if name_for is not None else None
+        return keys[names.index(name)] if name in names else keys[-1]
 
     def _batches(self, questions: Iterator[_Asked], slots: int) -> list[list[_Asked]]:
         """Batches for the free workers; when no question is left, of those that others gave up."""

@@ -74,11 +74,14 @@ class Provider(Protocol):
         concurrency: How many batches may be under way at once (1 for local models).
         leaves_machine: Whether posts or pictures are sent elsewhere.
 
-    A provider may have four attributes more; where it has not, the first value holds:
+    A provider may have five attributes more; where it has not, the first value holds:
 
     * ``sees_knowledge``, ``()``: kinds of knowledge that it reads from `Question.post` (a caption, say).
       They are attached from the store before it is asked, and belong to the key.
     * ``sees_name``, False: whether the post's name shapes the answer, as with knowledge from a file.
+    * ``name_for``, a function of a post that gives None: the one of the post's names by which the answer is
+      found. The answer is kept under it, so that it is told of every post of that name and of no other;
+      where it is None, under the post's id.
     * ``sees_alt``, False: whether the picture's alternative text shapes the answer.
     * ``destination``, the name: where posts or pictures are sent to, for whoever has to allow it.
     """

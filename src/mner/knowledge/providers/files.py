@@ -9,7 +9,7 @@ from typing import Any
 from mner.knowledge.filed import FiledEntry, FiledKnowledge, read_knowledge_file
 from mner.knowledge.keys import names_of
 from mner.knowledge.provider import Answer, Question
-from mner.posts import Knowledge
+from mner.posts import Knowledge, Post
 
 
 class AltTextProvider:
@@ -92,13 +92,17 @@ class FileProvider:
         """The file's entries for the posts; a post that has none is a problem."""
         answers = []
         for question in questions:
-            names = names_of(question.post)
-            entry = next((self.filed.entries[name] for name in names if name in self.filed.entries), None)
-            if entry is None:
-                answers.append(Answer(None, problem=f"the file has no entry for {' or '.join(names)}"))
+            name = self.name_for(question.post)
+            if name is None:
+                names = " or ".join(names_of(question.post))
+                answers.append(Answer(None, problem=f"the file has no entry for {names}"))
             else:
-                answers.append(self.answer_of(entry))
+                answers.append(self.answer_of(self.filed.entries[name]))
         return answers
+
+    def name_for(self, post: Post) -> str | None:
+        """The first of a post's names of which the file says something, or None."""
+        return next((name for name in names_of(post) if name in self.filed.entries), None)
 
     def answer_of(self, entry: FiledEntry) -> Answer:
         """An entry of the file as an answer."""
