@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -317,3 +318,28 @@ def test_addresses_of_pictures_are_fetched_only_on_request_and_never_from_inside
     status, document = reports(capsys, *words, "--allow-urls")
     assert "not a public address" in next(iter(document["runs"][0]["without"]))
     assert status == 0
+
+
+def test_fetching_stops_at_the_limit_and_the_posts_to_read_are_named(
+    tmp_path: Path, server: ChatServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "posts.jsonl"
+    url = f"http://127.0.0.1:{server.server_port}/"
+    records = [{"id": f"{url}{n}", "text": "a", "image": f"{url}{n}.png"} for n in range(3)]
+    data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    # Picture 0 was fetched by an earlier run.
+    folder = tmp_path / "k.sqlite.pictures"
+    folder.mkdir()
+    Image.new("RGB", (9, 9), "red").save(folder / hashlib.sha256(f"{url}0.png".encode()).hexdigest(), "PNG")
+    words = ["make", str(data), "--store", str(tmp_path / "k.sqlite"), "--allow-urls", "--limit", "2"]
+    words += ["--provider", "endpoint-auxiliary", *asking(server)]
+    status, document = reports(capsys, *words)
+    assert status == 0
+    made = document["runs"][0]
+    assert (made["posts"], made["answered"], sum(made["without"].values())) == (2, 1, 1)
+    status, rows = reports(
+        capsys, "show", f"{url}0", "--posts", document["posts"], "--store", str(tmp_path / "k.sqlite")
+    )
+    assert (status, len(rows)) == (0, 1)
+    _, _, said = outcome(capsys, *words)
+    assert document["posts"] in said

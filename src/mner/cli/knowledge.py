@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +76,11 @@ def make(
     may_send: options.MaySend = False,
     key_variable: options.KeyVariable = KEY_VARIABLE,
     allow_urls: Annotated[
-        bool, typer.Option("--allow-urls", help="Fetch pictures that JSONL posts name by an address.")
+        bool,
+        typer.Option(
+            "--allow-urls",
+            help="Fetch pictures that JSONL posts name by an address, and write posts that name the files.",
+        ),
     ] = False,
     list_providers: Annotated[bool, typer.Option("--list", help="List the providers and leave.")] = False,
     as_json: _Json = False,
@@ -99,14 +101,17 @@ def make(
     shared = {"endpoint": endpoint, "model": model, "domain": domain}
     _check_shared(names, shared)
     chosen = [_provider(name, shared, option or [], key_variable) for name in names]
-    everything = _read(posts, file_format, images, split)
+    chosen_posts = _read(posts, file_format, images, split)[:limit]
     with KnowledgeStore(store) as opened:
+        local = None
         if allow_urls:
-            everything = _fetched(everything, posts, store)
+            from mner.cli.fetched_pictures import with_fetched_pictures
+
+            chosen_posts, local = with_fetched_pictures(chosen_posts, posts, images, store)
         reports = []
         for one in chosen:
             report = make_knowledge(
-                everything if limit is None else everything[:limit],
+                chosen_posts,
                 one,
                 opened,
                 retry_failed=retry_failed,
@@ -118,7 +123,14 @@ def make(
             if not as_json:
                 print_report(report)
     if as_json:
-        print_json({"store": str(store), "runs": [report.as_dict() for report in reports]})
+        document: dict[str, Any] = {"store": str(store), "runs": [report.as_dict() for report in reports]}
+        print_json(document if local is None else {**document, "posts": str(local)})
+    elif local is not None:
+        err.print(
+            f"The posts with their fetched pictures stand in {local}: read those with this store.",
+            markup=False,
+            soft_wrap=True,
+        )
     if any(report.failed for report in reports):
         raise typer.Exit(1)
 
@@ -379,43 +391,6 @@ def _read(path: Path, file_format: str | None, images: Path | None, splits: list
         if split not in data.splits:
             raise UsageError(f"{path} has no split {split!r}.", hint=did_you_mean(split, data.splits))
     return [post for split in splits or data.splits for post in data.splits[split]]
-
-
-def _fetched(posts: list[Post], path: Path, store: Path) -> list[Post]:
-    """The posts of a JSONL file with the pictures that it names by address, fetched beside the store."""
-    from mner.fetching import fetch_bytes
-
-    if path.suffix.lower() != ".jsonl":
-        raise UsageError("Only posts in JSONL name pictures by an address.", hint="Leave out --allow-urls.")
-    with path.open(encoding="utf-8-sig") as file:
-        records = [json.loads(line) for line in file if line.strip()]
-    folder = store.with_name(store.name + ".pictures")
-    folder.mkdir(exist_ok=True)
-    fetched = []
-    with bars("fetching pictures", len(posts)) as advance:
-        for post, record in zip(posts, records, strict=True):
-            url = next((v for v in record.values() if isinstance(v, str) and _is_address(v)), None)
-            if post.image is not None or url is None or post.image_problem is None:
-                fetched.append(post)
-            else:
-                target = folder / hashlib.sha256(url.encode()).hexdigest()
-                problem = None
-                if not target.exists():
-                    content, problem = fetch_bytes(url)
-                    if content is not None:
-                        target.write_bytes(content)
-                found = (
-                    {"image": target, "image_problem": None}
-                    if problem is None
-                    else {"image_problem": problem}
-                )
-                fetched.append(post.with_fields(**found))
-            advance(1)
-    return fetched
-
-
-def _is_address(value: str) -> bool:
-    return value.startswith(("http://", "https://")) and " " not in value
 
 
 def _is_store(path: Path) -> bool:
