@@ -141,6 +141,42 @@ def test_parquet_brings_pictures_as_bytes_and_names_bad_rows(tmp_path):
     assert items[3].post.text == "six"
 
 
+@pytest.mark.parametrize(
+    "kind", [pyarrow.string(), pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())]
+)
+def test_parquet_brings_pictures_as_paths_relative_to_the_file(kind, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "café.png").write_bytes(tiny_picture(1))
+    names = ["pictures/café.png", None, "pictures/gone.png", "pictures/café.png"]
+    path = tmp_path / "posts.parquet"
+    table = pyarrow.table({"text": ["a", "b", "c", "d"], "image": pyarrow.array(names).cast(kind)})
+    pyarrow.parquet.write_table(table, path)
+    assert pyarrow.parquet.read_schema(path).field("image").type == kind
+    posts = [item.post for item in open_input(path)]
+    there = tmp_path / "pictures" / "café.png"
+    assert [post.image for post in posts] == [there, None, None, there]
+    assert "gone.png" in posts[2].image_problem
+
+
+@pytest.mark.parametrize("kind", [pyarrow.binary(), pyarrow.dictionary(pyarrow.int32(), pyarrow.binary())])
+def test_parquet_brings_bytes_as_they_are_even_where_they_look_like_a_path(kind, tmp_path):
+    (tmp_path / "a.png").write_bytes(tiny_picture(1))
+    contents = [tiny_picture(2), b"a.png"]
+    table = pyarrow.table({"text": ["a", "b"], "image": pyarrow.array(contents, pyarrow.binary()).cast(kind)})
+    pyarrow.parquet.write_table(table, tmp_path / "posts.parquet")
+    assert [item.post.image for item in open_input(tmp_path / "posts.parquet")] == contents
+
+
+def test_a_path_in_parquet_that_is_not_utf8_costs_its_row(tmp_path):
+    offsets = pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0")
+    names = pyarrow.Array.from_buffers(pyarrow.string(), 2, [None, offsets, pyarrow.py_buffer(b"\xffx")])
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"], "image": names}), tmp_path / "p.parquet")
+    bad, good = open_input(tmp_path / "p.parquet")
+    assert "row 1" in bad.problem
+    assert "UTF-8" in bad.problem
+    assert good.post.text == "b"
+
+
 @pytest.mark.parametrize("name", ["posts.jsonl", "posts.txt", "posts.csv", "posts.parquet"])
 def test_another_reader_goes_on_from_every_item(name, tmp_path):
     texts = [f"post {n} {'é' * (n % 5)}" for n in range(9)]

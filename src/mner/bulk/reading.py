@@ -380,6 +380,7 @@ class ParquetRows:
             picture = picture.get("bytes") or picture.get("path")
         try:
             record = {name: _as_text(value, name, where) for name, value in values.items()}
+            picture = _as_text(picture, "image", where)
             if isinstance(picture, str):
                 record["image"] = picture
             post = post_of_record(
@@ -397,6 +398,8 @@ class ParquetRows:
 def _values(column: Any) -> list[Any]:
     import pyarrow
 
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
         # Parquet promises UTF-8 and does not check it: one bad row must not take the others with it.
         column = column.cast(pyarrow.large_binary())
