@@ -11,6 +11,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
 from mner.bulk import predict_file  # noqa: E402
+from mner.bulk.running import fingerprint  # noqa: E402
 from mner.cli.app import run  # noqa: E402
 from mner.data import write_jsonl  # noqa: E402
 from mner.errors import RunFolderError, UsageError  # noqa: E402
@@ -96,6 +97,10 @@ def test_a_file_is_used_like_a_recogniser_and_costs_are_counted(tmp_path):
     assert graph.temperature == 1.3
     (tmp_path / "posts.txt").write_text("\n".join(post.text for post in POSTS))
     assert predict_file(graph, tmp_path / "posts.txt", tmp_path / "out.jsonl").posts == len(POSTS)
+    # Runs over files are gone on with where this is the same.
+    graphs = [OnnxRecognizer.from_pretrained(tmp_path / f"{kind}.onnx") for kind in sizes]
+    assert len({fingerprint(one) for one in graphs}) == 3
+    assert graphs[0].model.card.identity == fingerprint(recognizer)
     for kind in sizes:
         cost = cost_of(recognizer, tmp_path / f"{kind}.onnx", POSTS)
         assert cost.posts == len(POSTS)

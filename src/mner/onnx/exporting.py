@@ -74,6 +74,7 @@ def export_onnx(
         raise MissingExtraError("Writing ONNX", "onnx") from None
     if bfloat16 and int8:
         raise UsageError("Weights are kept in bfloat16 or in eight bits.", expected="one of the two")
+    precision = "bfloat16" if bfloat16 else "int8" if int8 else "float32"
     inputs = recognizer.encoder.inputs
     if recognizer.name not in EXPORTABLE or inputs.picture is not None or inputs.label_words:
         raise UsageError(
@@ -110,7 +111,7 @@ def export_onnx(
             graph = narrow(graph)
         if int8:
             graph = quantise(graph)
-    onnx.helper.set_model_props(graph, {METADATA: card_of(recognizer).to_json()})
+    onnx.helper.set_model_props(graph, {METADATA: card_of(recognizer, precision).to_json()})
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(target.name + ".part")
     draft.write_bytes(graph.SerializeToString())
@@ -118,8 +119,13 @@ def export_onnx(
     return target.stat().st_size
 
 
-def card_of(recognizer: Recognizer) -> Card:
-    """What an ONNX file of a recogniser carries besides its graph."""
+def card_of(recognizer: Recognizer, precision: str = "float32") -> Card:
+    """What an ONNX file of a recogniser carries besides its graph.
+
+    Args:
+        recognizer: The recogniser.
+        precision: What its weights were made into: ``float32``, ``bfloat16`` or ``int8``.
+    """
     encoder = recognizer.encoder
     tokenizer: Any = encoder.tokenizer
     decoder: Any = next((m for m in recognizer.model.modules() if hasattr(m, "chain")), None)
@@ -127,6 +133,10 @@ def card_of(recognizer: Recognizer) -> Card:
     if decoder is not None:
         chain = {part: getattr(decoder.chain(), part).tolist() for part in ("first", "pairs", "last")}
     vocabulary = encoder.vocabulary
+    # Narrowed weights give other scores, so a run over a file is not gone on with across precisions.
+    identity = fingerprint(recognizer)
+    if precision != "float32":
+        identity = f"{identity} {precision}"
     return Card(
         model=recognizer.name,
         labels=encoder.labels,
@@ -141,7 +151,7 @@ def card_of(recognizer: Recognizer) -> Card:
         if vocabulary is None
         else {"words": list(vocabulary.words), "characters": list(vocabulary.characters)},
         chain=chain,
-        identity=fingerprint(recognizer),
+        identity=identity,
         reads_pictures=recognizer.model.reads_pictures,
         temperature=getattr(recognizer, "temperature", 1.0),
     )
