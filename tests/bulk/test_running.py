@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mner.bulk import predict_file
+from mner.bulk.formats import OUTPUT_FORMATS
 from mner.bulk.running import fingerprint
 from mner.data import read_posts
 from mner.errors import DataError, UsageError
+from mner.posts import Post
 from mner.recognizer import Recognizer
 from tests.contract.tiny import POSTS, tiny
 
@@ -209,6 +213,19 @@ def test_every_format_holds_what_predict_says(recognizer, posts_file, tmp_path):
         ]
         for key, (p, found) in answers.items()
     }
+
+
+@given(
+    st.lists(st.text(st.sampled_from('a,"\r\n\t; é'), max_size=8).map("x".__add__), min_size=1, max_size=5)
+)
+def test_every_text_comes_back_from_csv(texts):
+    rendered = OUTPUT_FORMATS["csv"]
+    rows = [rendered.render(Post.from_text(text, id="7"), [], 1) for text in texts]
+    written = (rendered.header + b"".join(rows)).decode()
+    table = list(csv.reader(io.StringIO(written, newline=""), strict=True))
+    assert table == [["id", "text", "entities"], *(["7", text, "[]"] for text in texts)]
+    # Rows end in a line feed alone.
+    assert all(row.endswith(b"[]\n") for row in rows)
 
 
 def test_streams_are_read_and_written(recognizer, posts_file, tmp_path):

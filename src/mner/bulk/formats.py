@@ -56,8 +56,10 @@ def _jsonl(post: Post, entities: Sequence[Entity], line: int) -> bytes:
 
 def _row(*fields: str) -> bytes:
     written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerow(fields)
-    return written.getvalue().encode(errors="replace")
+    # The writer quotes what its own line end consists of; told of a line feed alone, Python before 3.13
+    # leaves a carriage return bare, where every reader ends the row.
+    csv.writer(written, lineterminator="\r\n").writerow(fields)
+    return (written.getvalue().removesuffix("\r\n") + "\n").encode(errors="replace")
 
 
 def _csv(post: Post, entities: Sequence[Entity], line: int) -> bytes:
