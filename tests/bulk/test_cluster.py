@@ -201,6 +201,18 @@ def test_what_cannot_be_done_is_said_before_any_worker_starts(material, tmp_path
         predict_on_cluster(material / "run", table, tmp_path / "out.jsonl")
     with pytest.raises(DataError, match="cannot be read"):
         predict_on_cluster(material / "run", tmp_path / "gone.jsonl", tmp_path / "out.jsonl")
+    posts = tmp_path / "posts.txt"
+    posts.write_text("Ada reads\n")
+    (tmp_path / "out.txt").symlink_to(posts)
+    for target, rejects in (
+        (posts, None),
+        (tmp_path / "out.txt", None),
+        (tmp_path / "out.jsonl", posts),
+        (tmp_path / "out.jsonl", tmp_path / "out.jsonl"),
+    ):
+        with pytest.raises(UsageError, match=r"is the input|Refused lines"):
+            predict_on_cluster(material / "run", posts, target, rejects=rejects, overwrite=True)
+    assert posts.read_text() == "Ada reads\n"
     with pytest.raises(UsageError, match="at least one"):
         Stage(batch_size=0)
     assert Source.of(Teller()).kind == "caption"

@@ -160,6 +160,63 @@ def test_an_unfinished_run_is_not_thrown_away_or_mixed_up(recognizer, posts_file
     assert predict_file(recognizer, posts_file, target, window=7).posts == 400
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
+def test_an_old_output_does_not_pass_for_that_of_a_run_stopped_before_its_first_commit(
+    recognizer, tmp_path, name
+):
+    old, new = tmp_path / "old.txt", tmp_path / "new.txt"
+    old.write_text("Ada reads\n")
+    new.write_text("Grace writes\nGrace reads\n")
+    target = tmp_path / name
+    predict_file(recognizer, old, target)
+    stopped_after(recognizer, new, target, 1, overwrite=True)
+    assert not Path(f"{target}.state.json").exists()
+    report = predict_file(recognizer, new, target, window=7, resume=True)
+    assert (report.was_done, report.posts) == (False, 2)
+    predict_file(recognizer, new, tmp_path / f"whole-{name}", window=7)
+    assert target.read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+    assert predict_file(recognizer, new, target, window=7, resume=True).was_done
+
+
+@pytest.mark.parametrize("way", ["the name", "another spelling", "a symbolic link", "a hard link"])
+@pytest.mark.parametrize("end", ["", ".part", ".state.json"])
+def test_what_is_read_is_never_written(recognizer, tmp_path, way, end):
+    content = b'{"text": "Ada reads"}\n'
+    (tmp_path / "folder").mkdir()
+    read = tmp_path / f"posts.jsonl{end}"
+    read.write_bytes(content)
+    target = tmp_path / "posts.jsonl"
+    if way == "another spelling":
+        target = tmp_path / "folder" / ".." / "posts.jsonl"
+    elif way != "the name":
+        target = tmp_path / "folder" / "posts.jsonl"
+        linked = tmp_path / "folder" / read.name
+        linked.symlink_to(read) if way == "a symbolic link" else linked.hardlink_to(read)
+    options = {"input_format": "jsonl", "overwrite": True}
+    with pytest.raises(UsageError, match="is the input"):
+        predict_file(recognizer, read, target, **options)
+    with read.open("rb") as stream, pytest.raises(UsageError, match="is the input"):
+        predict_file(recognizer, stream, target, **options)
+    refused = target.with_name(read.name)
+    for other in (tmp_path / "out.jsonl", io.BytesIO()):
+        with pytest.raises(UsageError, match=r"is the input.*--rejects"):
+            predict_file(recognizer, read, other, rejects=refused, **options)
+    assert read.read_bytes() == content
+    assert not (tmp_path / "out.jsonl.part").exists()
+
+
+@pytest.mark.parametrize("end", ["", ".part", ".state.json"])
+def test_refused_lines_do_not_go_where_the_output_does(recognizer, tmp_path, end):
+    source, target = tmp_path / "posts.txt", tmp_path / "out.jsonl"
+    source.write_text("Ada reads\n")
+    link = tmp_path / "link"
+    link.symlink_to(f"out.jsonl{end}")
+    for rejects in (Path(f"{target}{end}"), link):
+        with pytest.raises(UsageError, match="Refused lines"):
+            predict_file(recognizer, source, target, rejects=rejects)
+    assert {p.name for p in tmp_path.iterdir()} == {"posts.txt", "link"}
+
+
 def test_two_processes_do_not_write_one_file(recognizer, posts_file, tmp_path):
     target = tmp_path / "out.jsonl"
 
@@ -236,6 +293,23 @@ def test_streams_are_read_and_written(recognizer, posts_file, tmp_path):
     assert output.getvalue() == (tmp_path / "a.jsonl").read_bytes()
     assert report.rejected == len(report.examples) > 5
     assert report.rejects is None
+
+
+def test_a_stream_has_a_list_of_refused_lines_where_one_is_named(recognizer, posts_file, tmp_path):
+    predict_file(recognizer, posts_file, tmp_path / "a.jsonl")
+    output, listed = io.BytesIO(), tmp_path / "bad.jsonl"
+    report = predict_file(recognizer, posts_file, output, rejects=listed)
+    assert report.rejects == listed
+    assert output.getvalue() == (tmp_path / "a.jsonl").read_bytes()
+    assert listed.read_bytes() == (tmp_path / "a.jsonl.rejects.jsonl").read_bytes()
+    # It is there only if there is something on it.
+    (tmp_path / "good.txt").write_text("Ada reads\n")
+    assert predict_file(recognizer, tmp_path / "good.txt", output, rejects=listed).rejects is None
+    assert not listed.exists()
+    with pytest.raises(DataError, match="bad.jsonl cannot be written"):
+        predict_file(recognizer, posts_file, output, rejects=tmp_path / "nowhere" / "bad.jsonl")
+    with pytest.raises(UsageError, match="pipe"):
+        predict_file(recognizer, posts_file, output, resume=True)
 
 
 def test_posts_without_their_pictures_are_predicted_and_listed(tmp_path):

@@ -19,7 +19,7 @@ from typing import Any
 
 from mner.bulk.cutting import Part, cut
 from mner.bulk.formats import output_format
-from mner.bulk.journal import Journal
+from mner.bulk.journal import Journal, refuse_overlap
 from mner.bulk.reading import MOST_CHARACTERS, Item, Position
 from mner.bulk.running import BulkReport, Seen, write_piece
 from mner.bulk.stages import (
@@ -114,16 +114,19 @@ def predict_on_cluster(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        UsageError: A format or setting is wrong, or an earlier run does not fit.
+        UsageError: A format or setting is wrong, an earlier run does not fit, or what is read would be
+            written over.
         DataError: The input or output cannot be read or written.
         MnerError: What a worker says that cannot go on.
     """
     started = time.perf_counter()
     ray = _ray()
+    rejects = rejects or target.with_name(target.name + ".rejects.jsonl")
+    refuse_overlap(source, target, rejects)
     chosen = output_format(target, written_as)
     parts = cut(source, input_format, part_lines, most_characters)
     parcel = ModelParcel.of(model, device, dtype)
-    report = BulkReport(rejects=rejects or target.with_name(target.name + ".rejects.jsonl"))
+    report = BulkReport(rejects=rejects)
     settings = {
         "input": str(source),
         "input format": parts[0].format if parts else None,
@@ -134,8 +137,7 @@ def predict_on_cluster(
         "longest text": most_characters,
         "machines": "a cluster",
     }
-    assert report.rejects is not None
-    with Journal(target, report.rejects, chosen, settings, resume=resume, overwrite=overwrite) as journal:
+    with Journal(target, rejects, chosen, settings, resume=resume, overwrite=overwrite) as journal:
         report.__dict__.update(journal.counts)
         report.was_done = journal.is_done
         if not report.was_done:
@@ -168,7 +170,7 @@ def predict_on_cluster(
                             advance(len(items), part=f"{part.number + 1}/{parts[-1].number + 1}")
             end = parts[-1].end if parts else journal.position
             journal.finish(end or Position(), report.counts())
-    if not report.rejects.exists():
+    if not rejects.exists():
         report.rejects = None
     report.seconds = time.perf_counter() - started
     return report

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -25,6 +27,56 @@ except ImportError:  # not on Windows, where two processes cannot open the file 
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
+
+_PART = ".part"
+_STATE = ".state.json"
+_DRAFT = ".new"
+
+
+def refuse_overlap(source: Path | BinaryIO, target: Path | None, rejects: Path | None) -> None:
+    """Refuse to write over what is read, or two things to one file; nothing is opened.
+
+    Args:
+        source: What is read.
+        target: The output of a `Journal`; None for a pipe.
+        rejects: The file of refused lines, if there is one.
+
+    Raises:
+        UsageError: The input is among the files that are written, under whatever name, or the refused
+            lines would go where the output does.
+    """
+    ends = ("", _PART, _STATE, _DRAFT, _STATE + _DRAFT)
+    output = [] if target is None else [_beside(target, end) for end in ends]
+    refused = [] if rejects is None else [rejects]
+    for path in (*output, *refused):
+        if _are_one(path, source):
+            raise UsageError(
+                f"{path} is the input, and would be written over.",
+                expected="an output and a list of refused lines apart from the input",
+                hint="Name another output." if path in output else "Name another file with --rejects.",
+            )
+    for path in output:
+        if any(_are_one(path, other) for other in refused):
+            raise UsageError(
+                f"Refused lines cannot go to {rejects}: the output {target} is written there.",
+                expected="two files",
+                hint="Name another file with --rejects, or none: then it is OUTPUT.rejects.jsonl.",
+            )
+
+
+def _are_one(path: Path, other: Path | BinaryIO) -> bool:
+    try:
+        one = path.stat()
+        two = other.stat() if isinstance(other, Path) else os.fstat(other.fileno())
+    except (OSError, ValueError, AttributeError):
+        # One of them is not there yet, or is a stream without a file.
+        return isinstance(other, Path) and os.path.realpath(path) == os.path.realpath(other)
+    # A terminal or /dev/null may well be read and written.
+    return os.path.samestat(one, two) and stat.S_ISREG(one.st_mode)
+
+
+def _beside(target: Path, end: str) -> Path:
+    return target.with_name(target.name + end)
 
 
 class Journal:
@@ -58,8 +110,8 @@ class Journal:
         self.rejects = rejects
         self.written_as = written_as
         self.settings = settings
-        self.part = target.with_name(target.name + ".part")
-        self.state_file = target.with_name(target.name + ".state.json")
+        self.part = _beside(target, _PART)
+        self.state_file = _beside(target, _STATE)
         self.position: Position | None = None
         self.counts: dict[str, int] = {}
         self.is_done = False
@@ -78,7 +130,8 @@ class Journal:
                 # Stopped between the last commit and the end.
                 self._settle()
                 return
-        elif resume and target.exists():
+        elif resume and target.exists() and not self.part.exists():
+            # With a part beside it, the output is that of a run before the one that was killed.
             self.is_done = True
             return
         sizes = state["sizes"] if state is not None and resume else None
@@ -170,7 +223,7 @@ class Journal:
                 "counts": counts,
                 "complete": complete,
             }
-            draft = self.state_file.with_name(self.state_file.name + ".new")
+            draft = _beside(self.state_file, _DRAFT)
             with draft.open("wb") as written:
                 written.write(json.dumps(state).encode())
                 written.flush()
@@ -188,7 +241,7 @@ class Journal:
         with self._explained():
             if self.part.exists():
                 if self.written_as.finish is not None:
-                    draft = self.target.with_name(self.target.name + ".new")
+                    draft = _beside(self.target, _DRAFT)
                     self.written_as.finish(self.part, draft)
                     draft.replace(self.target)
                     self.part.unlink()
@@ -232,29 +285,56 @@ class Pipe:
     Args:
         file: Where predictions go.
         written_as: How they are written.
+        rejects: The file of refused lines, there only if there are any; without it they are only counted.
+
+    Raises:
+        DataError: That file cannot be written.
     """
 
-    def __init__(self, file: BinaryIO, written_as: OutputFormat) -> None:
+    def __init__(self, file: BinaryIO, written_as: OutputFormat, rejects: Path | None = None) -> None:
         self.file = file
         self.written_as = written_as
+        self.rejects = rejects
+        self._rejects: BinaryIO | None = None
+        if rejects is not None:
+            with self._explained():
+                self._rejects = rejects.open("wb")
         self.position: Position | None = None
         self.counts: dict[str, int] = {}
         self.is_done = False
         self.file.write(written_as.header)
 
     def write(self, output: bytes, rejected: bytes) -> None:
-        """Write a piece of work; refused lines are only counted."""
-        del rejected
+        """Write a piece of work."""
         self.file.write(output)
+        if self._rejects is not None:
+            with self._explained():
+                self._rejects.write(rejected)
 
     def commit(self, position: Position, counts: dict[str, int]) -> None:
         """Hand on what was written."""
         del position, counts
         self.file.flush()
+        if self._rejects is not None:
+            with self._explained():
+                self._rejects.flush()
 
     def finish(self, position: Position, counts: dict[str, int]) -> None:
         """The input is at its end."""
         self.commit(position, counts)
+        self.close()
+        if self.rejects is not None and self.rejects.is_file() and not self.rejects.stat().st_size:
+            self.rejects.unlink()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.rejects} cannot be written.", got=error.strerror or str(error)) from error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of the file of refused lines; the pipe is its owner's."""
+        if self._rejects is not None:
+            with contextlib.suppress(OSError):
+                self._rejects.close()

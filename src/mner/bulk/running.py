@@ -14,9 +14,9 @@ import torch
 
 from mner import __version__
 from mner.bulk.formats import OutputFormat, output_format
-from mner.bulk.journal import Journal, Pipe
+from mner.bulk.journal import Journal, Pipe, refuse_overlap
 from mner.bulk.reading import MOST_CHARACTERS, Item, Reader, open_input
-from mner.errors import DataError
+from mner.errors import DataError, UsageError
 from mner.knowledge.store import KnowledgeStore
 from mner.posts import Entity, Post
 from mner.progress import Reporter, silent
@@ -106,17 +106,25 @@ def predict_file(
         progress: Told of every piece that is done.
 
     Raises:
-        UsageError: A format is unknown, or an earlier run does not fit.
+        UsageError: A format is unknown, an earlier run does not fit, a stream is to be gone on with, or what
+            is read would be written over.
         DataError: The input cannot be read at all, or the output cannot be written.
     """
     started = time.perf_counter()
+    file = target if isinstance(target, Path) and (target.is_file() or not target.exists()) else None
+    if file is not None:
+        rejects = rejects or file.with_name(file.name + ".rejects.jsonl")
+    elif resume:
+        raise UsageError(
+            "What was written to a pipe cannot be gone on with.",
+            expected="--output with a file, or no --resume",
+        )
+    refuse_overlap(source, file, rejects)
     reader = open_input(source, input_format, most_characters=most_characters)
-    as_file = isinstance(target, Path) and (target.is_file() or not target.exists())
     chosen = output_format(target if isinstance(target, Path) else None, written_as)
-    report = BulkReport()
+    report = BulkReport(rejects=rejects)
     journal: Journal | Pipe
-    if isinstance(target, Path) and as_file:
-        report.rejects = rejects or target.with_name(target.name + ".rejects.jsonl")
+    if file is not None and rejects is not None:
         settings = {
             "input": str(source) if isinstance(source, Path) else "standard input",
             "input format": reader.format,
@@ -129,9 +137,9 @@ def predict_file(
             "longest text": most_characters,
             "machines": "one",
         }
-        journal = Journal(target, report.rejects, chosen, settings, resume=resume, overwrite=overwrite)
+        journal = Journal(file, rejects, chosen, settings, resume=resume, overwrite=overwrite)
     else:
-        journal = Pipe(target.open("wb") if isinstance(target, Path) else target, chosen)
+        journal = Pipe(target.open("wb") if isinstance(target, Path) else target, chosen, rejects)
     try:
         report.__dict__.update(journal.counts)
         report.was_done = journal.is_done
