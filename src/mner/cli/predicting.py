@@ -72,8 +72,31 @@ def predict(
             "There is nothing to recognise." if text is None else "A text and --input were both given.",
             expected="either a text or --input FILE",
         )
+    for_files = {
+        "--output": output != "-",
+        "--output-format": output_format is not None,
+        "--input-format": input_format is not None,
+        "--rejects": rejects is not None,
+        "--resume": resume,
+        "--overwrite": overwrite,
+    }
+    for_one = {"--image": image is not None, "--alt": alt is not None}
     if text is not None:
         _check_is_text(text)
+        _refuse(
+            for_files,
+            "a text",
+            "them with --input FILE",
+            "A text's entities are printed; --json prints JSON.",
+        )
+    else:
+        hint = "Posts of a file bring their own, as `image` and `alt`."
+        _refuse(for_one, "--input", "them with a text given here", hint)
+    if resume and output == "-":
+        raise UsageError(
+            "What was written to a pipe cannot be gone on with.",
+            expected="--output FILE with --resume",
+        )
     # Before what takes seconds to import; a pipe that has a name is a file too.
     if source is not None and source != "-" and not Path(source).exists():
         raise DataError(f"There is no file {shown(source)}.", hint="`--input -` reads the standard input.")
@@ -132,11 +155,26 @@ def predict(
         _say_unread(recognizer.text_reader.problem)
     if read_pictures and recognizer.text_reader.summary is not None:
         err.print(recognizer.text_reader.summary, markup=False, soft_wrap=True)
-    if html is not None:
+    if html is not None and report.was_done:
+        err.print(f"{html} is left as it is: no post was predicted.", markup=False, soft_wrap=True)
+    elif html is not None:
         _write_page(html, page)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     say_report(report, source)
+
+
+def _refuse(options: dict[str, bool], given: str, expected: str, hint: str) -> None:
+    """Refuse options that would do nothing.
+
+    Raises:
+        UsageError: One of them was given.
+    """
+    named = [name for name, is_given in options.items() if is_given]
+    if named:
+        raise UsageError(
+            f"{' and '.join(named)} would do nothing beside {given}.", expected=expected, hint=hint
+        )
 
 
 def _check_is_text(text: str) -> None:

@@ -1,0 +1,68 @@
+"""`mner predict`: options that would do nothing are refused, and what is there is kept."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mner.cli.app import run
+from tests.contract.tiny import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run folder."""
+    path = tmp_path_factory.mktemp("run")
+    tiny("bert-crf").save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "right"),
+    [
+        (["Ada reads", "--output", "out.jsonl"], "--output would", "--input FILE"),
+        (["Ada reads", "--output-format", "csv"], "--output-format would", "--input FILE"),
+        (["Ada reads", "--input-format", "csv"], "--input-format would", "--input FILE"),
+        (["Ada reads", "--rejects", "bad.jsonl"], "--rejects would", "--input FILE"),
+        (["Ada reads", "--resume", "--overwrite"], "--resume and --overwrite would", "--input FILE"),
+        (["--input", "posts.txt", "--image", "a.png"], "--image would", "with a text"),
+        (["--input", "posts.txt", "--alt", "a shop"], "--alt would", "with a text"),
+        (["--input", "posts.txt", "--resume"], "pipe", "--output FILE with --resume"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(arguments, named, right, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "posts.txt").write_text("Ada reads\n")
+    assert run(["predict", *arguments]) == 2
+    written = capsys.readouterr()
+    said = " ".join(written.err.split())
+    assert named in said
+    assert right in said
+    assert written.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["posts.txt"]
+
+
+def test_a_pipe_lists_bad_lines_where_a_file_is_named(folder, tmp_path, capsys):
+    (tmp_path / "posts.jsonl").write_text('{"text": "Ada reads"}\n{"text": \n')
+    listed = tmp_path / "bad.jsonl"
+    arguments = ["--input", str(tmp_path / "posts.jsonl"), "--model", str(folder), "--rejects", str(listed)]
+    assert run(["predict", *arguments]) == 1
+    assert json.loads(capsys.readouterr().out)["text"] == "Ada reads"
+    assert json.loads(listed.read_text())["line"] == 2
+
+
+def test_a_page_stays_where_nothing_was_left_to_predict(folder, tmp_path, capsys):
+    source, page = tmp_path / "posts.txt", tmp_path / "page.html"
+    source.write_text("Ada reads\n")
+    arguments = ["predict", "--input", str(source), "--output", str(tmp_path / "out.jsonl")]
+    arguments += ["--model", str(folder), "--html", str(page), "--resume"]
+    assert run(arguments) == 0
+    before = page.read_bytes()
+    assert b"Ada" in before
+    capsys.readouterr()
+    assert run(arguments) == 0
+    assert page.read_bytes() == before
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left as it is" in said
+    assert "complete already" in said
