@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import pytest
 from safetensors.torch import load_file
@@ -11,9 +12,10 @@ from mner.data.dataset import Dataset
 from mner.errors import DataError, MnerError, RunFolderError, UsageError
 from mner.evaluation.scores import score_posts
 from mner.posts import Post
+from mner.progress import silent
 from mner.recognizer import Recognizer
 from mner.training.recipe import check_recipe
-from mner.training.run import train
+from mner.training.run import TRAINING, train
 
 
 def recipe(backbone, name="bert-crf", **training):
@@ -95,6 +97,32 @@ def test_a_resumed_run_is_as_patient_as_one_that_was_not_interrupted(backbone, s
     curves = [json.loads((run.folder / "run.json").read_text())["curve"] for run in (whole, resumed)]
     assert [point["epoch"] for point in curves[0]] == [1, 2, 3, 4]
     assert curves[0] == curves[1]
+
+
+def test_a_run_that_was_killed_after_its_early_stop_trains_no_further(backbone, small_dataset, tmp_path):
+    made = recipe(backbone, epochs=8, learning_rate=1e-12, patience=3)
+
+    @contextmanager
+    def killed_after_training(what, total):
+        if what != TRAINING:
+            raise KeyboardInterrupt
+        with silent(what, total) as advance:
+            yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        train(made, tmp_path / "cut", dataset=small_dataset, progress=killed_after_training)
+    before = json.loads((tmp_path / "cut/run.json").read_text())
+    assert before["status"] == "running"
+    with pytest.raises(RunFolderError, match="interrupted run"):
+        train(made, tmp_path / "cut", dataset=small_dataset)
+    resumed = train(made, tmp_path / "cut", dataset=small_dataset, resume=True)
+    after = json.loads((tmp_path / "cut/run.json").read_text())
+    assert after["status"] == "finished"
+    assert [point["epoch"] for point in after["curve"]] == [1, 2, 3, 4]
+    assert after["curve"] == before["curve"]
+    assert after["chosen"]["epoch"] == 1
+    test = small_dataset.split("test")
+    assert resumed.test.as_dict() == score_posts(test, resumed.recognizer.predict(test)).as_dict()
 
 
 def test_after_a_training_under_autocast_the_model_says_what_its_folder_says(

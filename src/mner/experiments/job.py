@@ -19,7 +19,6 @@ from mner.experiments.material import Material, digest, print_of
 from mner.experiments.plans import RunPlan, Target
 from mner.experiments.shelf import (
     RECORD_FILE,
-    TRAINING_FILE,
     Shelf,
     State,
     is_disk_full,
@@ -28,8 +27,8 @@ from mner.experiments.shelf import (
 )
 from mner.posts import Post
 from mner.progress import Advance, Reporter, silent
-from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, Recognizer
-from mner.training.run import CHECKPOINTS, TRAINING, Say, machine, train, unsaid, versions
+from mner.recognizer import WEIGHTS_FILE, Recognizer
+from mner.training.run import CHECKPOINTS, TRAINING, Say, is_interrupted, machine, train, unsaid, versions
 
 _TRAINER_STATE = "trainer_state.json"
 
@@ -150,7 +149,7 @@ def _train(
         trained_on, material.sampled(plain, run.sample, run.sampling_seed, run.recipe.data.convention)
     )
     record = {**run.as_dict(), "trained_on": trained_on, "code": code_version(), "begun": now()}
-    interrupted = (folder / TRAINING_FILE).is_file() and not (folder / SETTINGS_FILE).is_file()
+    interrupted = is_interrupted(folder)
     record["resumed"] = shelf.record_of(run).get("resumed", 0) + interrupted
     write_document(folder / RECORD_FILE, record)
 

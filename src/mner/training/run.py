@@ -298,7 +298,7 @@ def _fit(
         )
         if resume and checkpoint is None:
             say("No checkpoint had been written yet; starting from the beginning.")
-        trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.go_on(checkpoint)
         # What is scored next is what will be loaded: the model as it is saved, without autocast around it.
         trainer.end_autocast()
     best = max(curve, key=lambda point: point["f1"])
@@ -402,8 +402,8 @@ def _open_record(
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "start_from": None if start_from is None else str(start_from),
     }
-    finished = (folder / SETTINGS_FILE).is_file()
-    interrupted = (folder / RECORD_FILE).is_file() and not finished
+    interrupted = is_interrupted(folder)
+    finished = (folder / SETTINGS_FILE).is_file() and not interrupted
     if finished and not overwrite:
         raise RunFolderError(
             f"{folder} has a finished run already.",
@@ -431,6 +431,26 @@ def _open_record(
         _empty(folder)
     record.write(**identity, status="running", started=_now(), versions=versions(), machine=machine())
     return record
+
+
+def is_interrupted(folder: Path) -> bool:
+    """Whether a folder has a run that did not come to its end.
+
+    The model is saved before the test posts are scored, so that a folder may have the one and lack the other.
+
+    Args:
+        folder: The folder.
+    """
+    if not (folder / RECORD_FILE).is_file():
+        return False
+    try:
+        record = read_json(folder / RECORD_FILE)
+    except RunFolderError:
+        record = None
+    if not isinstance(record, dict):
+        # Half a record says nothing; a model is saved after the training.
+        return not (folder / SETTINGS_FILE).is_file()
+    return record.get("status") != "finished"
 
 
 def _empty(folder: Path) -> None:

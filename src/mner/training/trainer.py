@@ -22,6 +22,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback
 
 from mner.encoding import Batch, LengthGroupedBatches
@@ -107,6 +108,19 @@ class PostTrainer(Trainer):
             self.add_callback(tracker(section.tracker, Path(str(arguments.output_dir)).parent))
         # Losses are means over the batch, so that accumulated ones are averaged.
         self.model_accepts_loss_kwargs = False
+
+    def go_on(self, checkpoint: str | None) -> None:
+        """Train, from a checkpoint if there is one; nothing is left to do where its patience is spent.
+
+        Args:
+            checkpoint: The folder of the last checkpoint, or `None` to start from the beginning.
+        """
+        if checkpoint is not None and self.section.patience is not None:
+            state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            if _evaluations_since_the_best(state) >= self.section.patience:
+                # An early stop ends a training; the best checkpoint is what remains to be loaded.
+                self.args.num_train_epochs = round(state.epoch or 0)
+        self.train(resume_from_checkpoint=checkpoint)
 
     def end_autocast(self) -> None:
         """Let the model compute in its own precision again, which training under autocast has wrapped."""
@@ -222,9 +236,12 @@ class _Patience(EarlyStoppingCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         super().on_train_begin(args, state, control, **kwargs)
-        scores = [entry[METRIC] for entry in state.log_history if METRIC in entry]
-        if scores:
-            self.early_stopping_patience_counter = len(scores) - 1 - scores.index(max(scores))
+        self.early_stopping_patience_counter = _evaluations_since_the_best(state)
+
+
+def _evaluations_since_the_best(state: TrainerState) -> int:
+    scores = [entry[METRIC] for entry in state.log_history if METRIC in entry]
+    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 def has_fast_bfloat16() -> bool:
