@@ -40,3 +40,17 @@ def test_nothing_predicted_is_an_empty_diagram():
     figure = reliability_figure(calibration([], []))
     assert not figure.axes[0].containers[0].patches
     assert "0 entities" in figure.axes[0].get_title()
+
+
+def test_numbers_beside_the_axes_are_numbers_and_the_title_has_room():
+    scores = np.linspace(0.05, 0.95, 3000)
+    said = "a name of a row that is rather long, on twitter2017, seed 1"
+    figure = reliability_figure(calibration(scores.tolist(), (scores > 0.5).tolist()), said)
+    figure.draw_without_rendering()
+    axes, below = figure.axes
+    assert [label.get_text() for label in below.get_yticklabels()] == ["0", "1", "10", "100", "1,000"][
+        : len(below.get_yticklabels())
+    ]
+    within = axes.title.get_window_extent()
+    assert within.x0 >= 0
+    assert within.x1 <= figure.bbox.x1

@@ -47,3 +47,19 @@ def test_few_posts_are_shown_logarithmically_and_shares_in_per_cent():
     points, _ = bars_of(figure.axes[0], 0)
     assert points[:, 0].tolist() == pytest.approx([10, 30])
     assert "%" in figure.axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("most", [900, 90_000])
+def test_many_numbers_of_posts_stand_beside_a_logarithmic_axis_as_numbers(most):
+    numbers = np.unique(np.geomspace(100, most, 12).round()).tolist()
+    figure = few_shot_figure({"a": {number: [0.5] for number in numbers}})
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    shown = [
+        label.get_text()
+        for which in ("major", "minor")
+        for label in axes.get_xticklabels(which=which)
+        if label.get_text()
+    ]
+    assert len(shown) >= 2
+    assert all(float(text.replace(",", "")) > 0 for text in shown)

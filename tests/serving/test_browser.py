@@ -36,7 +36,8 @@ PICTURE = tiny_picture(1, (60, 40))
 WAIT = 60_000
 
 
-@pytest.fixture(scope="session")
+# Its event loop runs for as long as it is open, and other files have their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
     with playwright.sync_playwright() as driver:
         arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
@@ -63,7 +64,7 @@ def opened(browser, address, **options):
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def pages(browser, page_address):
     """One page that is used by several tests, since loading it takes a second."""
     with opened(browser, page_address, viewport={"width": 1200, "height": 900}) as page:

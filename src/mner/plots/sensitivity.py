@@ -42,6 +42,8 @@ def sensitivity_figure(
         else dict(zip(values, numbers, strict=True))
     )
     with drawing():
+        from matplotlib.ticker import LogFormatter
+
         figure = new_figure(6.5, 4.0)
         axes = figure.subplots()
         several = False
@@ -68,6 +70,8 @@ def sensitivity_figure(
             )
         if logarithmic and not named:
             axes.set_xscale("log")
+            for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+                formatted(LogFormatter(minor_thresholds=(1.5, 0.4)))
         if named or len(values) <= 10:
             ticks = sorted(place, key=lambda value: place[value])
             axes.set_xticks([place[value] for value in ticks], [_shown(value) for value in ticks])
