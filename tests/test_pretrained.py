@@ -4,9 +4,11 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from mner.errors import BackboneError
+from mner.nn.backbones import load_tokenizer
 from mner.pretrained import DEFAULT, folder_digest, locate, revision_of, sha256_of
 
 
@@ -62,3 +64,12 @@ def test_the_embedded_encoder_is_an_ordinary_folder() -> None:
     place = Path(locate(DEFAULT))
     assert (place / "config.json").is_file()
     assert revision_of(DEFAULT) == revision_of(str(place))
+
+
+def test_a_folder_that_is_not_there_is_not_only_called_a_failed_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(BackboneError, match="no folder of that name") as raised:
+        load_tokenizer("runs/nowhere")
+    assert not str(raised.value).rstrip().endswith("..")

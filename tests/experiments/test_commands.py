@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 
 from mner.cli.app import run
-from mner.cli.experiment import _board
+from mner.cli.experiment import _board, slots_for
 from mner.experiments.shelf import Shelf
 from tests.experiments.conftest import TABLE, make_workshop
 
@@ -141,3 +142,13 @@ def test_data_that_are_not_there_say_how_to_name_them(workshop, capsys):
     (workshop / "table.toml").write_text(TABLE.replace("[data.small]", '[data.small]\nfolder = "gone"'))
     assert run(["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "out")]) == 1
     assert "--data small=FOLDER" in capsys.readouterr().err
+
+
+def test_runs_share_the_cores_unless_the_number_of_threads_is_given(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    alone, many = slots_for(1, 8), slots_for(2 * cores, 8 * cores)
+    assert [slot.environment["OMP_NUM_THREADS"] for slot in alone] == [str(cores)]
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in many} == {"1"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in slots_for(2, 8)} == {"3"}

@@ -6,6 +6,7 @@ import json
 from contextlib import contextmanager
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from mner.data.dataset import Dataset
@@ -80,6 +81,40 @@ def test_an_interrupted_run_resumes_to_the_same_weights(backbone, small_dataset,
     assert all(one[key].equal(two[key]) for key in one)
     curves = [json.loads((run.folder / "run.json").read_text())["curve"] for run in (whole, resumed)]
     assert curves[0] == curves[1]
+
+
+@pytest.fixture
+def number_of_threads():
+    """Sets how many threads compute; the number before comes back."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_a_resumed_run_computes_with_as_many_threads_as_before(
+    backbone, small_dataset, tmp_path, number_of_threads
+):
+    computed_with = []
+
+    def stop_after_two(message):
+        computed_with.append(torch.get_num_threads())
+        if message.startswith("Epoch 2:"):
+            raise KeyboardInterrupt
+
+    number_of_threads(1)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(backbone), tmp_path / "cut", dataset=small_dataset, say=stop_after_two)
+    number_of_threads(2)
+    train(
+        recipe(backbone),
+        tmp_path / "cut",
+        dataset=small_dataset,
+        resume=True,
+        say=lambda message: computed_with.append((message[:5], torch.get_num_threads())),
+    )
+    assert computed_with.count(("Epoch", 1)) == 3
+    assert ("Epoch", 2) not in computed_with
+    assert torch.get_num_threads() == 2
 
 
 def test_a_resumed_run_is_as_patient_as_one_that_was_not_interrupted(backbone, small_dataset, tmp_path):

@@ -338,6 +338,8 @@ def _named(given: list[str] | None, option: str) -> dict[str, str]:
 def slots_for(jobs: int | None, runs: int) -> list[Slot]:
     """Where runs are computed: a GPU each where there are some, else a share of the cores.
 
+    A number of threads in OMP_NUM_THREADS is that of each run.
+
     Args:
         jobs: How many at a time; by the machine where None.
         runs: How many there are.
@@ -356,7 +358,7 @@ def slots_for(jobs: int | None, runs: int) -> list[Slot]:
     if jobs is None:
         by_machine = len(devices) if devices else min(cores, max(1, _memory() // _MEMORY_OF_A_RUN))
         jobs = max(1, min(by_machine, runs))
-    threads = str(max(1, cores // jobs))
+    threads = environment.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))
     slots = []
     for number in range(jobs):
         own = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}

@@ -16,15 +16,14 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedConfig,
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from mner.errors import BackboneError, shown
-from mner.pretrained import locate, quiet_loading
+from mner.pretrained import locate, quiet_loading, why_not_loaded
 
 
 def _loading(name: str, action: str, error: Exception) -> BackboneError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return BackboneError(
         f"The backbone {shown(name)} cannot be loaded ({action}).",
         expected="a folder or hub name with config.json, safetensors weights and a fast tokenizer",
-        got=reason,
+        got=why_not_loaded(name, error),
     )
 
 

@@ -27,7 +27,7 @@ from transformers.image_utils import (
 )
 
 from mner.errors import BackboneError, UsageError, shown
-from mner.pretrained import locate, quiet_loading
+from mner.pretrained import locate, quiet_loading, why_not_loaded
 
 SCRATCH = "scratch"
 """The name of a small tower that starts from random weights."""
@@ -146,11 +146,10 @@ def _check(config: Any, name: str) -> None:
 
 
 def _unreadable(name: str, part: str, error: Exception) -> BackboneError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return BackboneError(
         f"The vision tower {shown(name)} cannot be loaded ({part}).",
         expected="a folder or hub name with config.json and safetensors weights of a CLIP-like model",
-        got=reason,
+        got=why_not_loaded(name, error),
     )
 
 

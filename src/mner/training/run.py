@@ -6,8 +6,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -138,6 +138,7 @@ def _train(
         wait_for_all()
         record = _Record(folder / RECORD_FILE, read_json(folder / RECORD_FILE))
     record.write(processes=processes())
+    held.enter_context(_threads_of(record))
     dataset, knowledge = _with_knowledge(recipe, dataset, record, say)
     train_posts = _annotated(dataset, recipe.data.train)
     valid_posts = _annotated(dataset, recipe.data.valid)
@@ -185,6 +186,21 @@ def _train(
     if is_first():
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return run
+
+
+@contextmanager
+def _threads_of(record: _Record) -> Iterator[None]:
+    """Compute with as many threads as the run began with: sums in another order are other bits."""
+    before = torch.get_num_threads()
+    begun_with = record.document.get("machine", {}).get("threads", before)
+    if begun_with == before:
+        yield
+        return
+    torch.set_num_threads(begun_with)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _adapt(recipe: Recipe, model: Any, started: bool, say: Say) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from mner.errors import BackboneError, MnerError, UsageError, did_you_mean, shown
 from mner.knowledge.provider import Answer, Question
 from mner.posts import Knowledge
-from mner.pretrained import locate, quiet_loading, revision_of
+from mner.pretrained import locate, quiet_loading, revision_of, why_not_loaded
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -129,11 +129,10 @@ class Checkpoint:
             with quiet_loading():
                 return auto_class.from_pretrained(self.place, revision=self.revision, **options)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError) as error:
-            lines = str(error).strip().splitlines()
             raise BackboneError(
                 f"The model {shown(self.model)} cannot be loaded ({part}).",
                 expected="config.json, safetensors weights, a tokenizer and a preprocessor, of one model",
-                got=lines[0] if lines else type(error).__name__,
+                got=why_not_loaded(self.place, error),
                 hint="Without a connection only folders and models in the local cache can be named.",
             ) from error
 
