@@ -193,8 +193,11 @@ class _Page:
             explanation = await self.service.explain(found)
         except Refusal as refusal:
             return markup.problem(refusal)
-        if content is None or explanation is None:
+        if explanation is None:
             return markup.result(found, labels)
+        if content is None:
+            # There is nothing to lay a look over, but what was said about the picture has been looked at.
+            return markup.result(found, labels, None, explanation)
 
         def shown() -> str:
             picture = pictures.opened(content, "image", self.service.limits.pixels)
