@@ -355,6 +355,23 @@ def test_what_is_found_by_a_pictures_name_is_of_every_post_with_it(
     assert [post.knowledge[0].text for post in attach(posts, store)] == ["a square"] * 2
 
 
+@pytest.mark.parametrize("runs", ["one", "two", "two and an import"])
+def test_posts_of_two_sets_with_one_id_get_each_their_own(
+    store: KnowledgeStore, tmp_path: Path, runs: str
+) -> None:
+    file = written(tmp_path, "c.txt", "1.jpg :about a\nb.jpg :about b\n")
+    provider = FileProvider(file)
+    posts = [Post.from_text(name, id="1", image=Path(f"{name}/{name}.jpg")) for name in ("a", "b")]
+    if runs == "one":
+        assert make_knowledge(posts, provider, store).answered == 2
+    else:
+        assert [make_knowledge([post], provider, store).answered for post in posts] == [1, 1]
+    if runs == "two and an import":
+        import_file(store, file)
+    assert make_knowledge(posts, provider, store).known == 2
+    assert [post.knowledge[0].text for post in attach(posts, store)] == ["about a", "about b"]
+
+
 def test_answers_that_stand_under_a_pictures_name_are_still_found(
     store: KnowledgeStore, tmp_path: Path
 ) -> None:
