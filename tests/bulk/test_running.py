@@ -160,6 +160,35 @@ def test_an_unfinished_run_is_not_thrown_away_or_mixed_up(recognizer, posts_file
     assert predict_file(recognizer, posts_file, target, window=7).posts == 400
 
 
+def test_a_run_goes_on_only_with_its_own_list_of_refused_lines(recognizer, posts_file, tmp_path, monkeypatch):
+    target, own, other = (tmp_path / name for name in ("out.jsonl", "mine.jsonl", "out.jsonl.rejects.jsonl"))
+    stopped_after(recognizer, posts_file, target, 100, rejects=own)
+    # Of another run, and longer than what was committed to the run's own.
+    other.write_bytes(2 * own.read_bytes())
+    before = other.read_bytes()
+    for rejects in (None, other, tmp_path / "new.jsonl"):
+        with pytest.raises(UsageError, match=r"refused lines differs.*mine\.jsonl"):
+            predict_file(recognizer, posts_file, target, window=7, rejects=rejects, resume=True)
+    assert other.read_bytes() == before
+    assert not (tmp_path / "new.jsonl").exists()
+    # The same file under another name of its folder.
+    monkeypatch.chdir(tmp_path)
+    predict_file(recognizer, posts_file, target, window=7, rejects=Path("mine.jsonl"), resume=True)
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl", window=7)
+    assert own.read_bytes() == (tmp_path / "whole.jsonl.rejects.jsonl").read_bytes()
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert other.read_bytes() == before
+
+
+def test_a_run_that_an_older_version_began_is_gone_on_with(recognizer, posts_file, tmp_path):
+    target, state_file = tmp_path / "out.jsonl", tmp_path / "out.jsonl.state.json"
+    stopped_after(recognizer, posts_file, target, 100)
+    state = json.loads(state_file.read_text())
+    del state["settings"]["list of refused lines"]
+    state_file.write_text(json.dumps(state))
+    assert predict_file(recognizer, posts_file, target, window=7, resume=True).resumed_after > 90
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_an_old_output_does_not_pass_for_that_of_a_run_stopped_before_its_first_commit(
     recognizer, tmp_path, name

@@ -79,6 +79,12 @@ def _beside(target: Path, end: str) -> Path:
     return target.with_name(target.name + end)
 
 
+def _place_beside(target: Path, path: Path) -> str:
+    """Where a file is, as its name alone where the output is: a folder may be named in more than one way."""
+    folder = path.parent.resolve()
+    return path.name if folder == target.parent.resolve() else str(folder / path.name)
+
+
 class Journal:
     """The output and the list of refused lines of one run over one input.
 
@@ -109,7 +115,7 @@ class Journal:
         self.target = target
         self.rejects = rejects
         self.written_as = written_as
-        self.settings = settings
+        self.settings = {**settings, "list of refused lines": _place_beside(target, rejects)}
         self.part = _beside(target, _PART)
         self.state_file = _beside(target, _STATE)
         self.position: Position | None = None
@@ -193,7 +199,8 @@ class Journal:
         return dict(state)
 
     def _check(self, earlier: dict[str, Any]) -> None:
-        changed = [name for name in self.settings if self.settings[name] != earlier.get(name)]
+        # What an older version did not write down is no difference.
+        changed = [name for name, value in self.settings.items() if earlier.get(name, value) != value]
         if changed:
             name = changed[0]
             raise UsageError(
