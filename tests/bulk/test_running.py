@@ -234,6 +234,30 @@ def test_what_is_read_is_never_written(recognizer, tmp_path, way, end):
     assert not (tmp_path / "out.jsonl.part").exists()
 
 
+def test_a_stream_to_the_input_or_to_the_refused_lines_is_refused(recognizer, tmp_path):
+    read, written = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    content = b'{"text": "Ada reads"}\n{"text": "Ada reads"}\n'
+    read.write_bytes(content)
+    links = [tmp_path / "link", tmp_path / "out link"]
+    links[0].symlink_to(read)
+    links[1].symlink_to(written)
+
+    def endless(post, entities):
+        # Else the test would read what it writes for ever.
+        raise StoppedError
+
+    options = {"seen": endless, "input_format": "jsonl", "written_as": "jsonl"}
+    with read.open("ab") as output, read.open("rb") as stream:
+        for source in (read, links[0], stream):
+            with pytest.raises(UsageError, match="without end"):
+                predict_file(recognizer, source, output, **options)
+    with written.open("ab") as output:
+        for rejects in (written, links[1]):
+            with pytest.raises(UsageError, match="Refused lines"):
+                predict_file(recognizer, read, output, rejects=rejects, **options)
+    assert (read.read_bytes(), written.read_bytes()) == (content, b"")
+
+
 @pytest.mark.parametrize("end", ["", ".part", ".state.json"])
 def test_refused_lines_do_not_go_where_the_output_does(recognizer, tmp_path, end):
     source, target = tmp_path / "posts.txt", tmp_path / "out.jsonl"

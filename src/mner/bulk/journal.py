@@ -33,12 +33,12 @@ _STATE = ".state.json"
 _DRAFT = ".new"
 
 
-def refuse_overlap(source: Path | BinaryIO, target: Path | None, rejects: Path | None) -> None:
+def refuse_overlap(source: Path | BinaryIO, target: Path | BinaryIO | None, rejects: Path | None) -> None:
     """Refuse to write over what is read, or two things to one file; nothing is opened.
 
     Args:
         source: What is read.
-        target: The output of a `Journal`; None for a pipe.
+        target: The output of a `Journal`, or an open stream; None where neither is known to be a file.
         rejects: The file of refused lines, if there is one.
 
     Raises:
@@ -46,33 +46,47 @@ def refuse_overlap(source: Path | BinaryIO, target: Path | None, rejects: Path |
             lines would go where the output does.
     """
     ends = ("", _PART, _STATE, _DRAFT, _STATE + _DRAFT)
-    output = [] if target is None else [_beside(target, end) for end in ends]
+    output: list[Path | BinaryIO] = []
+    if isinstance(target, Path):
+        output += [_beside(target, end) for end in ends]
+    elif target is not None:
+        output.append(target)
     refused = [] if rejects is None else [rejects]
-    for path in (*output, *refused):
-        if _are_one(path, source):
+    for written in (*output, *refused):
+        if _are_one(written, source):
             raise UsageError(
-                f"{path} is the input, and would be written over.",
+                f"{written} is the input, and would be written over."
+                if isinstance(written, Path)
+                else "The output goes to the input: what is written would be read again, without end.",
                 expected="an output and a list of refused lines apart from the input",
-                hint="Name another output." if path in output else "Name another file with --rejects.",
+                hint="Name another output." if written in output else "Name another file with --rejects.",
             )
-    for path in output:
-        if any(_are_one(path, other) for other in refused):
+    for written in output:
+        if any(_are_one(written, other) for other in refused):
+            place = target if isinstance(target, Path) else "of the stream"
             raise UsageError(
-                f"Refused lines cannot go to {rejects}: the output {target} is written there.",
+                f"Refused lines cannot go to {rejects}: the output {place} is written there.",
                 expected="two files",
-                hint="Name another file with --rejects, or none: then it is OUTPUT.rejects.jsonl.",
+                hint="Name another file with --rejects, or none: then it is OUTPUT.rejects.jsonl."
+                if isinstance(target, Path)
+                else "Name another file with --rejects, or none: then they are counted alone.",
             )
 
 
-def _are_one(path: Path, other: Path | BinaryIO) -> bool:
+def _are_one(one: Path | BinaryIO, other: Path | BinaryIO) -> bool:
     try:
-        one = path.stat()
-        two = other.stat() if isinstance(other, Path) else os.fstat(other.fileno())
+        first, second = _status(one), _status(other)
     except (OSError, ValueError, AttributeError):
         # One of them is not there yet, or is a stream without a file.
-        return isinstance(other, Path) and os.path.realpath(path) == os.path.realpath(other)
+        if not (isinstance(one, Path) and isinstance(other, Path)):
+            return False
+        return os.path.realpath(one) == os.path.realpath(other)
     # A terminal or /dev/null may well be read and written.
-    return os.path.samestat(one, two) and stat.S_ISREG(one.st_mode)
+    return os.path.samestat(first, second) and stat.S_ISREG(first.st_mode)
+
+
+def _status(place: Path | BinaryIO) -> os.stat_result:
+    return place.stat() if isinstance(place, Path) else os.fstat(place.fileno())
 
 
 def _beside(target: Path, end: str) -> Path:

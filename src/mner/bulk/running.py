@@ -119,7 +119,7 @@ def predict_file(
             "What was written to a pipe cannot be gone on with.",
             expected="--output with a file, or no --resume",
         )
-    refuse_overlap(source, file, rejects)
+    refuse_overlap(source, file if isinstance(target, Path) else target, rejects)
     reader = open_input(source, input_format, most_characters=most_characters)
     chosen = output_format(target if isinstance(target, Path) else None, written_as)
     report = BulkReport(rejects=rejects)
