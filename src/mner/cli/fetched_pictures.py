@@ -37,6 +37,8 @@ def with_fetched_pictures(
 
     Returns:
         The posts, and the file: all lines of `path`, with fetched pictures in the place of their addresses.
+        It has the name of `path`, and stands with those of the other files of its folder: the splits of a
+        data folder make one again.
 
     Raises:
         UsageError: The posts are not in JSONL.
@@ -66,16 +68,16 @@ def with_fetched_pictures(
 
 def _write_local(records: list[dict[str, Any]], path: Path, images: Path | None, folder: Path) -> Path:
     base = (images or path.parent).resolve()
+    # Files of several folders may have the same name.
+    mark = hashlib.sha256(os.fsencode(path.parent.resolve())).hexdigest()[:8]
+    local = folder / mark / path.name
     for record in records:
         name, url = record.get("image"), _address(record)
         if url is not None:
             if _place(folder, url).exists():
-                record["image"] = _place(folder, url).name
+                record["image"] = f"../{_place(folder, url).name}"
         elif name is not None and not is_url(name):
-            record["image"] = Path(os.path.relpath(base / name, folder.resolve())).as_posix()
-    # Files of several folders may have the same name.
-    mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
-    local = folder / f"{path.stem}-{mark}.jsonl"
+            record["image"] = Path(os.path.relpath(base / name, local.parent.resolve())).as_posix()
     with writing(local, overwrite=True) as file:
         file.writelines(json.dumps(record).encode() + b"\n" for record in records)
     return local
