@@ -94,6 +94,27 @@ def test_a_picture_stands_under_its_name_only_when_it_is_whole(
     assert posts[0].image is not None
 
 
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><title>Log in</title>", png()[:30]])
+def test_what_is_no_picture_is_not_kept_and_asked_for_again(
+    tmp_path: Path, server: ThreadingHTTPServer, address: str, content: bytes
+) -> None:
+    file = written(tmp_path, {"id": "1", "text": "hi", "image": f"{address}/picture.png"})
+
+    def first(url: str) -> tuple[bytes | None, str | None]:
+        fetch(url)
+        return content, None
+
+    store = tmp_path / "k.sqlite"
+    (post,), local = with_fetched_pictures(read_posts(file), file, None, store, first)
+    assert post.image is None
+    assert "no picture" in str(post.image_problem)
+    assert read_posts(local)[0].image is None
+    (post,), local = with_fetched_pictures(read_posts(file), file, None, store, fetch)
+    assert Path(str(post.image)).read_bytes() == png()
+    assert read_posts(local)[0].image is not None
+    assert server.asked == ["/picture.png"] * 2  # type: ignore[attr-defined]
+
+
 def test_files_of_one_name_in_two_folders_are_kept_apart(tmp_path: Path) -> None:
     files = [written(tmp_path / name, {"id": name, "text": "hi"}) for name in ("a", "b")]
     for file in files:
