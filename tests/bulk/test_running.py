@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 
 import pyarrow.parquet
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from mner.bulk import predict_file
 from mner.bulk.formats import OUTPUT_FORMATS
+from mner.bulk.journal import Journal
 from mner.bulk.running import fingerprint
 from mner.data import read_posts
 from mner.errors import DataError, UsageError
@@ -363,6 +365,47 @@ def test_a_stream_has_a_list_of_refused_lines_where_one_is_named(recognizer, pos
         predict_file(recognizer, posts_file, output, rejects=tmp_path / "nowhere" / "bad.jsonl")
     with pytest.raises(UsageError, match="pipe"):
         predict_file(recognizer, posts_file, output, resume=True)
+
+
+def test_an_output_that_is_no_file_is_said_by_its_name(recognizer, posts_file, tmp_path):
+    folder, listed = tmp_path / "folder", tmp_path / "bad.jsonl"
+    folder.mkdir()
+    listed.write_text("of another run\n")
+    with pytest.raises(DataError, match="folder cannot be written"):
+        predict_file(recognizer, posts_file, folder, rejects=listed)
+    # What is written goes to a part first, which would replace it.
+    with pytest.raises(DataError, match="folder is no file"):
+        Journal(folder, listed, OUTPUT_FORMATS["jsonl"], {})
+    with pytest.raises(DataError, match="folder cannot be written"):
+        predict_file(recognizer, posts_file, tmp_path / "out.jsonl", rejects=folder)
+    with pytest.raises(DataError, match=r"nowhere.bad\.jsonl cannot be written"):
+        predict_file(recognizer, posts_file, tmp_path / "out.jsonl", rejects=tmp_path / "nowhere/bad.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "folder"]
+    assert listed.read_text() == "of another run\n"
+
+
+def test_refused_lines_may_go_to_nothing(recognizer, posts_file, tmp_path):
+    # A link of its own: should it be taken for an empty list and removed, the device stays.
+    nothing, target = tmp_path / "nothing", tmp_path / "out.jsonl"
+    nothing.symlink_to(os.devnull)
+    stopped_after(recognizer, posts_file, target, 100, rejects=nothing)
+    report = predict_file(recognizer, posts_file, target, window=7, rejects=nothing, resume=True)
+    assert (report.posts, report.rejects) == (400, None)
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl", window=7)
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert nothing.is_char_device()
+    assert not (tmp_path / "out.jsonl.part").exists()
+
+
+def test_refused_lines_may_go_to_a_pipe(recognizer, posts_file, tmp_path):
+    pipe, target, received = tmp_path / "pipe", tmp_path / "out.jsonl", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    predict_file(recognizer, posts_file, target, rejects=pipe)
+    reader.join(60)
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl")
+    assert received == [(tmp_path / "whole.jsonl.rejects.jsonl").read_bytes()]
 
 
 def test_posts_without_their_pictures_are_predicted_and_listed(tmp_path):

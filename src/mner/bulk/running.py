@@ -139,7 +139,7 @@ def predict_file(
         }
         journal = Journal(file, rejects, chosen, settings, resume=resume, overwrite=overwrite)
     else:
-        journal = Pipe(target.open("wb") if isinstance(target, Path) else target, chosen, rejects)
+        journal = Pipe(target, chosen, rejects)
     try:
         report.__dict__.update(journal.counts)
         report.was_done = journal.is_done
@@ -158,7 +158,7 @@ def predict_file(
             journal.finish(reader.position, report.counts())
     finally:
         journal.close()
-    if report.rejects is not None and not report.rejects.exists():
+    if report.rejects is not None and not report.rejects.is_file():
         report.rejects = None
     report.seconds = time.perf_counter() - started
     return report
