@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import contextmanager
 
 import pytest
 
+from mner.bulk import predict_file
 from mner.cli.app import run
+from mner.recognizer import STREAM_WINDOW, Recognizer
 from tests.contract.tiny import tiny
 
 
@@ -66,3 +70,52 @@ def test_a_page_stays_where_nothing_was_left_to_predict(folder, tmp_path, capsys
     said = " ".join(capsys.readouterr().err.split())
     assert "left as it is" in said
     assert "complete already" in said
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stopped(folder, source, target, posts):
+    """A run that is stopped behind a commit, when so many posts are done."""
+    done = 0
+
+    @contextmanager
+    def stopping(description, total=None):
+        def advance(count=1, /, **notes):
+            nonlocal done
+            done += count
+            if done >= posts:
+                raise StoppedError
+
+        yield advance
+
+    recognizer = Recognizer.from_pretrained(folder, device="cpu")
+    with pytest.raises(StoppedError):
+        predict_file(recognizer, source, target, read_pictures=True, progress=stopping)
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_page_stays_where_an_earlier_run_had_the_first_posts(folder, tmp_path, capsys, left):
+    source, target, page = (tmp_path / name for name in ("posts.txt", "out.jsonl", "page.html"))
+    source.write_text("Ada reads\n" * STREAM_WINDOW + "Grace writes\n" * left)
+    page.write_text("of the run that was stopped")
+    arguments = ["predict", "--input", str(source), "--output", str(target), "--model", str(folder)]
+    arguments += ["--device", "cpu", "--resume", "--html"]
+    stopped(folder, source, target, STREAM_WINDOW)
+    assert run([*arguments, str(page)]) == 0
+    assert page.read_text() == "of the run that was stopped"
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left as it is" in said
+    assert f"after line {STREAM_WINDOW}" in said
+
+    target.unlink()
+    new = tmp_path / "new.html"
+    stopped(folder, source, target, STREAM_WINDOW)
+    assert run([*arguments, str(new)]) == 0
+    assert f"after line {STREAM_WINDOW}" in " ".join(capsys.readouterr().err.split())
+    assert new.exists() == (left > 0)
+    if left:
+        # What marks a name may stand between its words.
+        shown = re.sub(r"<[^>]+>", " ", new.read_text())
+        assert (shown.count("Grace"), shown.count("Ada")) == (left, 0)
