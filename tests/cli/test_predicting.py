@@ -32,6 +32,16 @@ def folder(tmp_path_factory):
         (["Ada reads", "--resume", "--overwrite"], "--resume and --overwrite would", "--input FILE"),
         (["--input", "posts.txt", "--image", "a.png"], "--image would", "with a text"),
         (["--input", "posts.txt", "--alt", "a shop"], "--alt would", "with a text"),
+        (
+            ["--input", "posts.txt", "--json", "--output", "out.jsonl"],
+            "--json would do nothing beside --output out.jsonl",
+            "JSON lines",
+        ),
+        (
+            ["--input", "posts.txt", "--json", "--output-format", "csv"],
+            "--json would do nothing beside --output-format csv",
+            "JSON lines",
+        ),
         (["--input", "posts.txt", "--resume"], "pipe", "--output FILE with --resume"),
     ],
 )
@@ -45,6 +55,17 @@ def test_an_option_that_would_do_nothing_is_refused(arguments, named, right, tmp
     assert right in said
     assert written.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["posts.txt"]
+
+
+@pytest.mark.parametrize("given", [["--json"], ["--json", "--output-format", "jsonl"]])
+def test_json_of_posts_is_what_is_printed_anyway(folder, tmp_path, capsys, given):
+    (tmp_path / "posts.txt").write_text("Ada reads\nGrace writes\n")
+    arguments = ["predict", "--input", str(tmp_path / "posts.txt"), "--model", str(folder)]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert [json.loads(line)["text"] for line in printed.splitlines()] == ["Ada reads", "Grace writes"]
+    assert run([*arguments, *given]) == 0
+    assert capsys.readouterr().out == printed
 
 
 def test_a_pipe_lists_bad_lines_where_a_file_is_named(folder, tmp_path, capsys):

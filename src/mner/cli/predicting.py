@@ -92,6 +92,10 @@ def predict(
     else:
         hint = "Posts of a file bring their own, as `image` and `alt`."
         _refuse(for_one, "--input", "them with a text given here", hint)
+        if output != "-" or output_format not in (None, "jsonl"):
+            written = f"--output {output}" if output != "-" else f"--output-format {output_format}"
+            hint = "A name that ends in .jsonl, or --output-format jsonl, gives a file of JSON lines."
+            _refuse({"--json": as_json}, written, "it where JSON lines are printed", hint)
     if resume and output == "-":
         raise UsageError(
             "What was written to a pipe cannot be gone on with.",
