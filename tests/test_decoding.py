@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mner.decoding import decode
 from mner.models.base import Output
-from mner.nn.crf import ChainCRF
+from mner.nn.crf import Chain, ChainCRF
 from mner.tags import SCHEMES, Span, allowed_transitions, tag_names, to_spans
 
 
@@ -63,6 +63,32 @@ def test_spans_and_their_probabilities_equal_enumeration(name, lengths, seed):
                 if Span(*span[:3]) in to_spans([tags[tag] for tag in path], scheme)
             )
             assert span.score == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 2.5, 10_000.0])
+@pytest.mark.parametrize("name", ["BIO", "BIOES"])
+def test_confidences_at_a_temperature_equal_enumeration_of_what_the_scheme_allows(name, temperature):
+    scheme = SCHEMES[name]
+    tags = tag_names(("LOC", "PER"), scheme)
+    generator = torch.Generator().manual_seed(7)
+    crf = ChainCRF(len(tags), allowed_transitions(tags, scheme))
+    for parameter in crf.parameters():
+        torch.nn.init.normal_(parameter, generator=generator)
+    emissions = 2 * torch.randn(8, 4, len(tags), generator=generator)
+    mask = torch.ones(8, 4, dtype=torch.bool)
+    output = Output(word_mask=mask, emissions=emissions, chain=crf.chain())
+    found = decode(output, ("LOC", "PER"), tags, name, temperature)
+    assert sum(map(len, found)) > 8
+    for row, spans in zip(emissions, found, strict=True):
+        plain = Chain(crf.first / temperature, crf.pairs / temperature, crf.last / temperature)
+        probabilities = enumerated(row / temperature, plain, tags, scheme)
+        for span in spans:
+            expected = sum(
+                probability
+                for path, probability in probabilities.items()
+                if Span(*span[:3]) in to_spans([tags[tag] for tag in path], scheme)
+            )
+            assert span.score == pytest.approx(expected, abs=1e-5)
 
 
 def test_span_scores_are_decoded_by_descending_probability():

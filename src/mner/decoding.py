@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from mner.models.base import Output
-from mner.nn.crf import Chain, span_probabilities, viterbi
+from mner.nn.crf import span_probabilities, viterbi
 from mner.nn.spans import select_spans
 from mner.tags import Span, parse, scheme_named
 
@@ -70,7 +70,7 @@ def decode(
     span_tags = paths[posts[:, None], positions.clamp(max=paths.shape[1] - 1)]
     emissions, chain = output.emissions, output.chain
     if temperature != 1.0:
-        emissions, chain = emissions / temperature, Chain(*(part / temperature for part in chain))
+        emissions, chain = emissions / temperature, chain.divided(temperature)
     scores = span_probabilities(emissions, chain, mask, posts, starts, ends, span_tags, continues)
     names = [parse(tag)[1] for tag in tags]
     rows = zip(

@@ -167,6 +167,27 @@ def test_parquet_brings_bytes_as_they_are_even_where_they_look_like_a_path(kind,
     assert [item.post.image for item in open_input(tmp_path / "posts.parquet")] == contents
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array(["", None]),
+        pyarrow.array(["", None]).cast(pyarrow.dictionary(pyarrow.int32(), pyarrow.string())),
+        pyarrow.array([b"", None]),
+        pyarrow.array([{"bytes": None, "path": ""}, {"bytes": b"", "path": None}]),
+    ],
+    ids=["strings", "a dictionary", "bytes", "structs"],
+)
+def test_an_empty_picture_in_parquet_is_none_as_in_csv(column, tmp_path):
+    table = pyarrow.table({"text": ["a", "b"], "image": column})
+    pyarrow.parquet.write_table(table, tmp_path / "posts.parquet")
+    (tmp_path / "posts.csv").write_text("text,image\na,\nb,\n")
+    items = list(open_input(tmp_path / "posts.parquet"))
+    assert [item.problem for item in items] == [None, None]
+    of_csv = [item.post for item in open_input(tmp_path / "posts.csv")]
+    assert [item.post for item in items] == of_csv
+    assert [(post.image, post.image_problem) for post in of_csv] == [(None, None)] * 2
+
+
 def test_a_path_in_parquet_that_is_not_utf8_costs_its_row(tmp_path):
     offsets = pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0")
     names = pyarrow.Array.from_buffers(pyarrow.string(), 2, [None, offsets, pyarrow.py_buffer(b"\xffx")])

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 
 import pyarrow.parquet
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from mner.bulk import predict_file
 from mner.bulk.formats import OUTPUT_FORMATS
+from mner.bulk.journal import Journal
 from mner.bulk.running import fingerprint
 from mner.data import read_posts
 from mner.errors import DataError, UsageError
@@ -160,6 +162,35 @@ def test_an_unfinished_run_is_not_thrown_away_or_mixed_up(recognizer, posts_file
     assert predict_file(recognizer, posts_file, target, window=7).posts == 400
 
 
+def test_a_run_goes_on_only_with_its_own_list_of_refused_lines(recognizer, posts_file, tmp_path, monkeypatch):
+    target, own, other = (tmp_path / name for name in ("out.jsonl", "mine.jsonl", "out.jsonl.rejects.jsonl"))
+    stopped_after(recognizer, posts_file, target, 100, rejects=own)
+    # Of another run, and longer than what was committed to the run's own.
+    other.write_bytes(2 * own.read_bytes())
+    before = other.read_bytes()
+    for rejects in (None, other, tmp_path / "new.jsonl"):
+        with pytest.raises(UsageError, match=r"refused lines differs.*mine\.jsonl"):
+            predict_file(recognizer, posts_file, target, window=7, rejects=rejects, resume=True)
+    assert other.read_bytes() == before
+    assert not (tmp_path / "new.jsonl").exists()
+    # The same file under another name of its folder.
+    monkeypatch.chdir(tmp_path)
+    predict_file(recognizer, posts_file, target, window=7, rejects=Path("mine.jsonl"), resume=True)
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl", window=7)
+    assert own.read_bytes() == (tmp_path / "whole.jsonl.rejects.jsonl").read_bytes()
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert other.read_bytes() == before
+
+
+def test_a_run_that_an_older_version_began_is_gone_on_with(recognizer, posts_file, tmp_path):
+    target, state_file = tmp_path / "out.jsonl", tmp_path / "out.jsonl.state.json"
+    stopped_after(recognizer, posts_file, target, 100)
+    state = json.loads(state_file.read_text())
+    del state["settings"]["list of refused lines"]
+    state_file.write_text(json.dumps(state))
+    assert predict_file(recognizer, posts_file, target, window=7, resume=True).resumed_after > 90
+
+
 @pytest.mark.parametrize("name", ["out.jsonl", "out.parquet"])
 def test_an_old_output_does_not_pass_for_that_of_a_run_stopped_before_its_first_commit(
     recognizer, tmp_path, name
@@ -203,6 +234,30 @@ def test_what_is_read_is_never_written(recognizer, tmp_path, way, end):
             predict_file(recognizer, read, other, rejects=refused, **options)
     assert read.read_bytes() == content
     assert not (tmp_path / "out.jsonl.part").exists()
+
+
+def test_a_stream_to_the_input_or_to_the_refused_lines_is_refused(recognizer, tmp_path):
+    read, written = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    content = b'{"text": "Ada reads"}\n{"text": "Ada reads"}\n'
+    read.write_bytes(content)
+    links = [tmp_path / "link", tmp_path / "out link"]
+    links[0].symlink_to(read)
+    links[1].symlink_to(written)
+
+    def endless(post, entities):
+        # Else the test would read what it writes for ever.
+        raise StoppedError
+
+    options = {"seen": endless, "input_format": "jsonl", "written_as": "jsonl"}
+    with read.open("ab") as output, read.open("rb") as stream:
+        for source in (read, links[0], stream):
+            with pytest.raises(UsageError, match="without end"):
+                predict_file(recognizer, source, output, **options)
+    with written.open("ab") as output:
+        for rejects in (written, links[1]):
+            with pytest.raises(UsageError, match="Refused lines"):
+                predict_file(recognizer, read, output, rejects=rejects, **options)
+    assert (read.read_bytes(), written.read_bytes()) == (content, b"")
 
 
 @pytest.mark.parametrize("end", ["", ".part", ".state.json"])
@@ -310,6 +365,47 @@ def test_a_stream_has_a_list_of_refused_lines_where_one_is_named(recognizer, pos
         predict_file(recognizer, posts_file, output, rejects=tmp_path / "nowhere" / "bad.jsonl")
     with pytest.raises(UsageError, match="pipe"):
         predict_file(recognizer, posts_file, output, resume=True)
+
+
+def test_an_output_that_is_no_file_is_said_by_its_name(recognizer, posts_file, tmp_path):
+    folder, listed = tmp_path / "folder", tmp_path / "bad.jsonl"
+    folder.mkdir()
+    listed.write_text("of another run\n")
+    with pytest.raises(DataError, match="folder cannot be written"):
+        predict_file(recognizer, posts_file, folder, rejects=listed)
+    # What is written goes to a part first, which would replace it.
+    with pytest.raises(DataError, match="folder is no file"):
+        Journal(folder, listed, OUTPUT_FORMATS["jsonl"], {})
+    with pytest.raises(DataError, match="folder cannot be written"):
+        predict_file(recognizer, posts_file, tmp_path / "out.jsonl", rejects=folder)
+    with pytest.raises(DataError, match=r"nowhere.bad\.jsonl cannot be written"):
+        predict_file(recognizer, posts_file, tmp_path / "out.jsonl", rejects=tmp_path / "nowhere/bad.jsonl")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "folder"]
+    assert listed.read_text() == "of another run\n"
+
+
+def test_refused_lines_may_go_to_nothing(recognizer, posts_file, tmp_path):
+    # A link of its own: should it be taken for an empty list and removed, the device stays.
+    nothing, target = tmp_path / "nothing", tmp_path / "out.jsonl"
+    nothing.symlink_to(os.devnull)
+    stopped_after(recognizer, posts_file, target, 100, rejects=nothing)
+    report = predict_file(recognizer, posts_file, target, window=7, rejects=nothing, resume=True)
+    assert (report.posts, report.rejects) == (400, None)
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl", window=7)
+    assert target.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert nothing.is_char_device()
+    assert not (tmp_path / "out.jsonl.part").exists()
+
+
+def test_refused_lines_may_go_to_a_pipe(recognizer, posts_file, tmp_path):
+    pipe, target, received = tmp_path / "pipe", tmp_path / "out.jsonl", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    predict_file(recognizer, posts_file, target, rejects=pipe)
+    reader.join(60)
+    predict_file(recognizer, posts_file, tmp_path / "whole.jsonl")
+    assert received == [(tmp_path / "whole.jsonl.rejects.jsonl").read_bytes()]
 
 
 def test_posts_without_their_pictures_are_predicted_and_listed(tmp_path):

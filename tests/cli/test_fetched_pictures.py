@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mner.cli.fetched_pictures import with_fetched_pictures
-from mner.data import read_posts
+from mner.data import read_folder, read_posts
 from mner.errors import DataError
 from mner.fetching import fetch_bytes
 from mner.knowledge.attaching import attach
@@ -28,9 +28,9 @@ def address(server: ThreadingHTTPServer) -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
 
-def written(folder: Path, *records: dict[str, object]) -> Path:
+def written(folder: Path, *records: dict[str, object], name: str = "posts.jsonl") -> Path:
     folder.mkdir(exist_ok=True)
-    file = folder / "posts.jsonl"
+    file = folder / name
     file.write_text("\ufeff" + "\n\n".join(json.dumps(record) for record in records), encoding="utf-8")
     return file
 
@@ -94,9 +94,52 @@ def test_a_picture_stands_under_its_name_only_when_it_is_whole(
     assert posts[0].image is not None
 
 
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><title>Log in</title>", png()[:30]])
+def test_what_is_no_picture_is_not_kept_and_asked_for_again(
+    tmp_path: Path, server: ThreadingHTTPServer, address: str, content: bytes
+) -> None:
+    file = written(tmp_path, {"id": "1", "text": "hi", "image": f"{address}/picture.png"})
+
+    def first(url: str) -> tuple[bytes | None, str | None]:
+        fetch(url)
+        return content, None
+
+    store = tmp_path / "k.sqlite"
+    (post,), local = with_fetched_pictures(read_posts(file), file, None, store, first)
+    assert post.image is None
+    assert "no picture" in str(post.image_problem)
+    assert read_posts(local)[0].image is None
+    (post,), local = with_fetched_pictures(read_posts(file), file, None, store, fetch)
+    assert Path(str(post.image)).read_bytes() == png()
+    assert read_posts(local)[0].image is not None
+    assert server.asked == ["/picture.png"] * 2  # type: ignore[attr-defined]
+
+
 def test_files_of_one_name_in_two_folders_are_kept_apart(tmp_path: Path) -> None:
     files = [written(tmp_path / name, {"id": name, "text": "hi"}) for name in ("a", "b")]
     for file in files:
         with_fetched_pictures(read_posts(file), file, None, tmp_path / "k.sqlite", fetch)
-    found = (tmp_path / "k.sqlite.pictures").glob("*.jsonl")
+    found = (tmp_path / "k.sqlite.pictures").glob("*/*.jsonl")
     assert sorted(post.id for one in found for post in read_posts(one)) == ["a", "b"]
+
+
+def test_the_copies_of_a_data_folder_are_a_data_folder(tmp_path: Path, address: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "own.png").write_bytes(png())
+    (tmp_path / "link").symlink_to(data)
+    found = [{"text": "hi", "image": f"{address}/picture.png"}, {"text": "own", "image": "own.png"}]
+    for split, folder in (("train", data), ("valid", tmp_path / "link")):
+        entities = [{"start": 0, "end": 2, "label": "PER"}]
+        records = [{**record, "id": split, "entities": entities} for record in found]
+        file = written(data, *records, name=f"{split}.jsonl")
+        given = folder / file.name
+        _, local = with_fetched_pictures(read_posts(given), given, None, tmp_path / "k.sqlite", fetch)
+    read = read_folder(local.parent)
+    assert set(read.splits) == {"train", "valid"}
+    for split, posts in read.splits.items():
+        assert [post.id for post in posts] == [split] * 2
+        assert [post.image and Path(post.image).read_bytes() for post in posts] == [png()] * 2
+        assert [post.gold() for post in posts] == [
+            post.gold() for post in read_posts(data / f"{split}.jsonl")
+        ]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import contextmanager
 
 import pytest
 
+from mner.bulk import predict_file
 from mner.cli.app import run
+from mner.recognizer import STREAM_WINDOW, Recognizer
 from tests.contract.tiny import tiny
 
 
@@ -28,6 +32,16 @@ def folder(tmp_path_factory):
         (["Ada reads", "--resume", "--overwrite"], "--resume and --overwrite would", "--input FILE"),
         (["--input", "posts.txt", "--image", "a.png"], "--image would", "with a text"),
         (["--input", "posts.txt", "--alt", "a shop"], "--alt would", "with a text"),
+        (
+            ["--input", "posts.txt", "--json", "--output", "out.jsonl"],
+            "--json would do nothing beside --output out.jsonl",
+            "JSON lines",
+        ),
+        (
+            ["--input", "posts.txt", "--json", "--output-format", "csv"],
+            "--json would do nothing beside --output-format csv",
+            "JSON lines",
+        ),
         (["--input", "posts.txt", "--resume"], "pipe", "--output FILE with --resume"),
     ],
 )
@@ -41,6 +55,17 @@ def test_an_option_that_would_do_nothing_is_refused(arguments, named, right, tmp
     assert right in said
     assert written.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["posts.txt"]
+
+
+@pytest.mark.parametrize("given", [["--json"], ["--json", "--output-format", "jsonl"]])
+def test_json_of_posts_is_what_is_printed_anyway(folder, tmp_path, capsys, given):
+    (tmp_path / "posts.txt").write_text("Ada reads\nGrace writes\n")
+    arguments = ["predict", "--input", str(tmp_path / "posts.txt"), "--model", str(folder)]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert [json.loads(line)["text"] for line in printed.splitlines()] == ["Ada reads", "Grace writes"]
+    assert run([*arguments, *given]) == 0
+    assert capsys.readouterr().out == printed
 
 
 def test_a_pipe_lists_bad_lines_where_a_file_is_named(folder, tmp_path, capsys):
@@ -66,3 +91,52 @@ def test_a_page_stays_where_nothing_was_left_to_predict(folder, tmp_path, capsys
     said = " ".join(capsys.readouterr().err.split())
     assert "left as it is" in said
     assert "complete already" in said
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stopped(folder, source, target, posts):
+    """A run that is stopped behind a commit, when so many posts are done."""
+    done = 0
+
+    @contextmanager
+    def stopping(description, total=None):
+        def advance(count=1, /, **notes):
+            nonlocal done
+            done += count
+            if done >= posts:
+                raise StoppedError
+
+        yield advance
+
+    recognizer = Recognizer.from_pretrained(folder, device="cpu")
+    with pytest.raises(StoppedError):
+        predict_file(recognizer, source, target, read_pictures=True, progress=stopping)
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_page_stays_where_an_earlier_run_had_the_first_posts(folder, tmp_path, capsys, left):
+    source, target, page = (tmp_path / name for name in ("posts.txt", "out.jsonl", "page.html"))
+    source.write_text("Ada reads\n" * STREAM_WINDOW + "Grace writes\n" * left)
+    page.write_text("of the run that was stopped")
+    arguments = ["predict", "--input", str(source), "--output", str(target), "--model", str(folder)]
+    arguments += ["--device", "cpu", "--resume", "--html"]
+    stopped(folder, source, target, STREAM_WINDOW)
+    assert run([*arguments, str(page)]) == 0
+    assert page.read_text() == "of the run that was stopped"
+    said = " ".join(capsys.readouterr().err.split())
+    assert "left as it is" in said
+    assert f"after line {STREAM_WINDOW}" in said
+
+    target.unlink()
+    new = tmp_path / "new.html"
+    stopped(folder, source, target, STREAM_WINDOW)
+    assert run([*arguments, str(new)]) == 0
+    assert f"after line {STREAM_WINDOW}" in " ".join(capsys.readouterr().err.split())
+    assert new.exists() == (left > 0)
+    if left:
+        # What marks a name may stand between its words.
+        shown = re.sub(r"<[^>]+>", " ", new.read_text())
+        assert (shown.count("Grace"), shown.count("Ada")) == (left, 0)

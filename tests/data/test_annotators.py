@@ -99,6 +99,21 @@ def test_a_predicted_post_without_entities_is_no_annotation(tmp_path):
     assert [post.entities for post in read_label_studio(tmp_path / "tasks.json")] == [None] * 3
 
 
+def test_gold_beside_predictions_stays_gold(tmp_path):
+    predicted = entity("firemen", "MISC", score=0.75)
+    gold = Post.from_text(TEXT, entities=(entity("Zürich", "LOC"),))
+    tagged = Post.from_words(["Ada"], tags=("B-PER",))
+    others = [
+        Post.from_text(TEXT, entities=(predicted,)),
+        # Scores of some entities alone: a prediction that somebody has added to, say.
+        Post.from_text(TEXT, entities=(predicted, entity("Zürich", "LOC"))),
+        Post.from_text("no names", entities=()),
+    ]
+    ANNOTATORS["label-studio"].write([gold, *others, tagged], tmp_path / "tasks.json")
+    back = read_label_studio(tmp_path / "tasks.json")
+    assert [post.entities for post in back] == [gold.entities, None, None, None, tagged.gold()]
+
+
 @pytest.mark.parametrize("name", ANNOTATORS)
 def test_pictures_are_found_again_from_another_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

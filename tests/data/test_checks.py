@@ -20,6 +20,7 @@ from mner.data.checks import (
     count_entities,
     count_stray_tags,
 )
+from mner.encoding.subwords import SubwordTable
 from mner.tags import Convention
 
 tags = st.sampled_from(["O", "B-A", "I-A", "B-B", "I-B"])
@@ -145,6 +146,14 @@ def test_tokens_counted_by_hand(tokenizer):
     assert found.longest == 5  # won in tor ##on ##to, and 漢, 字 字, won 漢
     assert found.too_long == 2
     assert check_tokens(posts, tokenizer, limit=None).too_long == 0
+
+
+@pytest.mark.parametrize("word", ["[PAD]", "[UNK]", "won[PAD]in", "Toronto", "won漢"])
+def test_a_word_has_as_many_tokens_as_the_encoding_gives_it(tokenizer, word):
+    (pieces,) = SubwordTable(tokenizer).lookup([word])
+    found = check_tokens([Post.from_words([word])], tokenizer, limit=None)
+    assert found.longest == len(pieces)
+    assert found.unknown == (set(pieces) == {tokenizer.unk_token_id})
 
 
 def test_pictures_are_opened(tmp_path):

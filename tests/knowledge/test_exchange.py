@@ -326,6 +326,33 @@ def test_a_source_that_is_no_unicode_is_exported_as_it_is(store: KnowledgeStore,
     assert attached.knowledge[0].text == "é"
 
 
+def test_a_file_whose_name_is_no_unicode_is_taken_and_found(store: KnowledgeStore, tmp_path: Path) -> None:
+    # As Python names a file that the disk calls b"cap\xff.txt".
+    file = tmp_path / "cap\udcff.txt"
+    try:
+        file.write_text("1.jpg :a shop\n")
+    except (OSError, UnicodeError):
+        pytest.skip("the disk takes UTF-8 names alone")
+    for _ in range(2):
+        # The second replaces what the first has brought.
+        assert import_file(store, file).stored == 1
+    post = Post.from_text("a", id="1")
+    for using in ("file:cap\udcff", "caption"):
+        (found,) = attach([post], store, [using])
+        assert [known.text for known in found.knowledge] == ["a shop"]
+
+
+@pytest.mark.parametrize("half", ["\udcff", "cut \ud83d"])
+def test_what_is_no_unicode_is_looked_for_as_it_was_kept(store: KnowledgeStore, half: str) -> None:
+    source = Source(half, half, sees_name=True)
+    post = Post.from_text("a", id=half)
+    row = StoredAnswer(source.keys_of(post)[0], source, Answer(Knowledge(half, text="é")), post=half)
+    store.save([row])
+    assert [one.key for one in store.answers(post=half, kind=half)] == [row.key]
+    assert store.sources(half) == [source]
+    assert list(store.answers(key_start=half)) == list(store.answers(picture=half)) == []
+
+
 def two_posts_with_pictures_of_one_name() -> list[Post]:
     return [Post.from_text("a", id=name, image=Path(f"{name}/image.jpg")) for name in ("p1", "p2")]
 
@@ -353,6 +380,23 @@ def test_what_is_found_by_a_pictures_name_is_of_every_post_with_it(
     report = make_knowledge(posts, provider, store)
     assert (report.answered, report.repeated) == (1, 1)
     assert [post.knowledge[0].text for post in attach(posts, store)] == ["a square"] * 2
+
+
+@pytest.mark.parametrize("runs", ["one", "two", "two and an import"])
+def test_posts_of_two_sets_with_one_id_get_each_their_own(
+    store: KnowledgeStore, tmp_path: Path, runs: str
+) -> None:
+    file = written(tmp_path, "c.txt", "1.jpg :about a\nb.jpg :about b\n")
+    provider = FileProvider(file)
+    posts = [Post.from_text(name, id="1", image=Path(f"{name}/{name}.jpg")) for name in ("a", "b")]
+    if runs == "one":
+        assert make_knowledge(posts, provider, store).answered == 2
+    else:
+        assert [make_knowledge([post], provider, store).answered for post in posts] == [1, 1]
+    if runs == "two and an import":
+        import_file(store, file)
+    assert make_knowledge(posts, provider, store).known == 2
+    assert [post.knowledge[0].text for post in attach(posts, store)] == ["about a", "about b"]
 
 
 def test_answers_that_stand_under_a_pictures_name_are_still_found(

@@ -44,6 +44,15 @@ def assert_same(fast: Sums, plain: Sums) -> None:
         assert (mine[~possible] < FORBIDDEN / 2).all()
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.5, 1000.0])
+def test_a_temperature_does_not_take_the_slow_way(temperature: float) -> None:
+    emissions, chain, mask = batch([40, 3, 0], BIO, 1.0, 3)
+    given_to_both = emissions / temperature, chain.divided(temperature), mask
+    fast = forward_backward(*given_to_both)
+    assert not fast.in_logs
+    assert_same(fast, log_space(*given_to_both))
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.integers(0, 70), min_size=1, max_size=4).filter(any),

@@ -170,7 +170,7 @@ def predict_on_cluster(
                             advance(len(items), part=f"{part.number + 1}/{parts[-1].number + 1}")
             end = parts[-1].end if parts else journal.position
             journal.finish(end or Position(), report.counts())
-    if not rejects.exists():
+    if not rejects.is_file():
         report.rejects = None
     report.seconds = time.perf_counter() - started
     return report

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Literal, Self
 
 from mner.bulk.formats import OutputFormat
 from mner.bulk.reading import Position
@@ -31,14 +31,15 @@ FORMAT = 1
 _PART = ".part"
 _STATE = ".state.json"
 _DRAFT = ".new"
+_RESUMABLE = "What was committed is kept; go on with --resume."
 
 
-def refuse_overlap(source: Path | BinaryIO, target: Path | None, rejects: Path | None) -> None:
+def refuse_overlap(source: Path | BinaryIO, target: Path | BinaryIO | None, rejects: Path | None) -> None:
     """Refuse to write over what is read, or two things to one file; nothing is opened.
 
     Args:
         source: What is read.
-        target: The output of a `Journal`; None for a pipe.
+        target: The output of a `Journal`, or an open stream; None where neither is known to be a file.
         rejects: The file of refused lines, if there is one.
 
     Raises:
@@ -46,37 +47,57 @@ def refuse_overlap(source: Path | BinaryIO, target: Path | None, rejects: Path |
             lines would go where the output does.
     """
     ends = ("", _PART, _STATE, _DRAFT, _STATE + _DRAFT)
-    output = [] if target is None else [_beside(target, end) for end in ends]
+    output: list[Path | BinaryIO] = []
+    if isinstance(target, Path):
+        output += [_beside(target, end) for end in ends]
+    elif target is not None:
+        output.append(target)
     refused = [] if rejects is None else [rejects]
-    for path in (*output, *refused):
-        if _are_one(path, source):
+    for written in (*output, *refused):
+        if _are_one(written, source):
             raise UsageError(
-                f"{path} is the input, and would be written over.",
+                f"{written} is the input, and would be written over."
+                if isinstance(written, Path)
+                else "The output goes to the input: what is written would be read again, without end.",
                 expected="an output and a list of refused lines apart from the input",
-                hint="Name another output." if path in output else "Name another file with --rejects.",
+                hint="Name another output." if written in output else "Name another file with --rejects.",
             )
-    for path in output:
-        if any(_are_one(path, other) for other in refused):
+    for written in output:
+        if any(_are_one(written, other) for other in refused):
+            place = target if isinstance(target, Path) else "of the stream"
             raise UsageError(
-                f"Refused lines cannot go to {rejects}: the output {target} is written there.",
+                f"Refused lines cannot go to {rejects}: the output {place} is written there.",
                 expected="two files",
-                hint="Name another file with --rejects, or none: then it is OUTPUT.rejects.jsonl.",
+                hint="Name another file with --rejects, or none: then it is OUTPUT.rejects.jsonl."
+                if isinstance(target, Path)
+                else "Name another file with --rejects, or none: then they are counted alone.",
             )
 
 
-def _are_one(path: Path, other: Path | BinaryIO) -> bool:
+def _are_one(one: Path | BinaryIO, other: Path | BinaryIO) -> bool:
     try:
-        one = path.stat()
-        two = other.stat() if isinstance(other, Path) else os.fstat(other.fileno())
+        first, second = _status(one), _status(other)
     except (OSError, ValueError, AttributeError):
         # One of them is not there yet, or is a stream without a file.
-        return isinstance(other, Path) and os.path.realpath(path) == os.path.realpath(other)
+        if not (isinstance(one, Path) and isinstance(other, Path)):
+            return False
+        return os.path.realpath(one) == os.path.realpath(other)
     # A terminal or /dev/null may well be read and written.
-    return os.path.samestat(one, two) and stat.S_ISREG(one.st_mode)
+    return os.path.samestat(first, second) and stat.S_ISREG(first.st_mode)
+
+
+def _status(place: Path | BinaryIO) -> os.stat_result:
+    return place.stat() if isinstance(place, Path) else os.fstat(place.fileno())
 
 
 def _beside(target: Path, end: str) -> Path:
     return target.with_name(target.name + end)
+
+
+def _place_beside(target: Path, path: Path) -> str:
+    """Where a file is, as its name alone where the output is: a folder may be named in more than one way."""
+    folder = path.parent.resolve()
+    return path.name if folder == target.parent.resolve() else str(folder / path.name)
 
 
 class Journal:
@@ -93,7 +114,7 @@ class Journal:
     Raises:
         UsageError: Another run is unfinished and neither `resume` nor `overwrite` was asked for, or its
             settings were others, or it is still going on.
-        DataError: A file cannot be written, or the state is damaged.
+        DataError: A file cannot be written, the target is no file, or the state is damaged.
     """
 
     def __init__(
@@ -109,13 +130,20 @@ class Journal:
         self.target = target
         self.rejects = rejects
         self.written_as = written_as
-        self.settings = settings
+        self.settings = {**settings, "list of refused lines": _place_beside(target, rejects)}
         self.part = _beside(target, _PART)
         self.state_file = _beside(target, _STATE)
         self.position: Position | None = None
         self.counts: dict[str, int] = {}
         self.is_done = False
         self._files: list[BinaryIO] = []
+        if target.exists() and not target.is_file():
+            # It would be replaced at the end: a folder cannot be, and a device must not.
+            raise DataError(
+                f"{target} is no file.",
+                expected="a file, or a name under which there is nothing",
+                hint="Name another output.",
+            )
         state = self._read_state()
         if state is not None and not resume and not overwrite:
             raise UsageError(
@@ -139,29 +167,36 @@ class Journal:
 
     def _open(self, sizes: list[int] | None) -> None:
         try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            for path in (self.part, self.rejects):
-                self._files.append(path.open("r+b" if path.exists() else "w+b"))
-            self._lock()
+            with _explained(self.target):
+                self.target.parent.mkdir(parents=True, exist_ok=True)
+            # The list first: where it cannot be written, no part is left beside the output.
+            for path in (self.rejects, self.part):
+                with _explained(path):
+                    self._files.insert(0, path.open(self._mode(path)))
+            with _explained(self.part):
+                self._lock()
             if sizes is None:
-                self.state_file.unlink(missing_ok=True)
-            for file, size, path in zip(self._files, sizes or (0, 0), (self.part, self.rejects), strict=True):
-                if file.seek(0, os.SEEK_END) < size:
-                    raise DataError(
-                        f"{path} is shorter than the earlier run left it.",
-                        expected=f"at least {size} bytes",
-                        hint="--overwrite starts again.",
-                    )
-                file.truncate(size)
-                file.seek(size)
+                with _explained(self.state_file):
+                    self.state_file.unlink(missing_ok=True)
+            for file, size, path in zip(self._files, sizes or (0, 0), self._paths, strict=True):
+                with _explained(path):
+                    _cut(file, size, path)
             if sizes is None:
-                self._files[0].write(self.written_as.header)
-        except OSError as error:
-            self.close()
-            raise DataError(f"{self.target} cannot be written.", got=error.strerror or str(error)) from error
+                with _explained(self.part):
+                    self._files[0].write(self.written_as.header)
         except BaseException:
             self.close()
             raise
+
+    @property
+    def _paths(self) -> tuple[Path, Path]:
+        return self.part, self.rejects
+
+    def _mode(self, path: Path) -> Literal["wb", "r+b", "w+b"]:
+        if path == self.rejects and path.exists() and not path.is_file():
+            # Refused lines may well go to /dev/null or to a pipe, which cannot be read or cut.
+            return "wb"
+        return "r+b" if path.exists() else "w+b"
 
     def _lock(self) -> None:
         if fcntl is None:
@@ -193,7 +228,8 @@ class Journal:
         return dict(state)
 
     def _check(self, earlier: dict[str, Any]) -> None:
-        changed = [name for name in self.settings if self.settings[name] != earlier.get(name)]
+        # What an older version did not write down is no difference.
+        changed = [name for name, value in self.settings.items() if earlier.get(name, value) != value]
         if changed:
             name = changed[0]
             raise UsageError(
@@ -205,21 +241,22 @@ class Journal:
 
     def write(self, output: bytes, rejected: bytes) -> None:
         """Write a piece of work; it counts from the next `commit` on."""
-        with self._explained():
-            self._files[0].write(output)
-            self._files[1].write(rejected)
+        for file, content, path in zip(self._files, (output, rejected), self._paths, strict=True):
+            with _explained(path, _RESUMABLE):
+                file.write(content)
 
     def commit(self, position: Position, counts: dict[str, int], *, complete: bool = False) -> None:
         """Make what was written last, and say that it answers the input up to a position."""
-        with self._explained():
-            for file in self._files:
-                file.flush()
-                os.fsync(file.fileno())
+        sizes = []
+        for file, path in zip(self._files, self._paths, strict=True):
+            with _explained(path, _RESUMABLE):
+                sizes.append(_make_last(file))
+        with _explained(self.state_file, _RESUMABLE):
             state = {
                 "format": FORMAT,
                 "settings": self.settings,
                 "position": position.as_dict(),
-                "sizes": [file.tell() for file in self._files],
+                "sizes": sizes,
                 "counts": counts,
                 "complete": complete,
             }
@@ -238,7 +275,7 @@ class Journal:
         self._settle()
 
     def _settle(self) -> None:
-        with self._explained():
+        with _explained(self.target, _RESUMABLE):
             if self.part.exists():
                 if self.written_as.finish is not None:
                     draft = _beside(self.target, _DRAFT)
@@ -247,21 +284,9 @@ class Journal:
                     self.part.unlink()
                 else:
                     self.part.replace(self.target)
-            if self.rejects.exists() and not self.rejects.stat().st_size:
-                self.rejects.unlink()
+            _remove_empty(self.rejects)
             self.state_file.unlink(missing_ok=True)
         self.is_done = True
-
-    @contextlib.contextmanager
-    def _explained(self) -> Any:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(
-                f"{self.target} cannot be written any further.",
-                got=error.strerror or str(error),
-                hint="What was committed is kept; go on with --resume.",
-            ) from error
 
     def close(self) -> None:
         """Let go of the files."""
@@ -283,58 +308,103 @@ class Pipe:
     """An output that cannot be cut: written through as it comes.
 
     Args:
-        file: Where predictions go.
+        target: Where predictions go: a stream, or the name of a pipe or device.
         written_as: How they are written.
         rejects: The file of refused lines, there only if there are any; without it they are only counted.
 
     Raises:
-        DataError: That file cannot be written.
+        DataError: One of them cannot be written.
     """
 
-    def __init__(self, file: BinaryIO, written_as: OutputFormat, rejects: Path | None = None) -> None:
-        self.file = file
+    def __init__(
+        self, target: Path | BinaryIO, written_as: OutputFormat, rejects: Path | None = None
+    ) -> None:
         self.written_as = written_as
         self.rejects = rejects
-        self._rejects: BinaryIO | None = None
-        if rejects is not None:
-            with self._explained():
-                self._rejects = rejects.open("wb")
+        self._opened: list[BinaryIO] = []
+        try:
+            self.file = self._open(target) if isinstance(target, Path) else target
+            self._rejects = None if rejects is None else self._open(rejects)
+        except DataError:
+            self.close()
+            raise
         self.position: Position | None = None
         self.counts: dict[str, int] = {}
         self.is_done = False
         self.file.write(written_as.header)
 
+    def _open(self, path: Path) -> BinaryIO:
+        with _explained(path):
+            self._opened.append(path.open("wb"))
+        return self._opened[-1]
+
     def write(self, output: bytes, rejected: bytes) -> None:
         """Write a piece of work."""
         self.file.write(output)
-        if self._rejects is not None:
-            with self._explained():
+        if self._rejects is not None and self.rejects is not None:
+            with _explained(self.rejects):
                 self._rejects.write(rejected)
 
     def commit(self, position: Position, counts: dict[str, int]) -> None:
         """Hand on what was written."""
         del position, counts
         self.file.flush()
-        if self._rejects is not None:
-            with self._explained():
+        if self._rejects is not None and self.rejects is not None:
+            with _explained(self.rejects):
                 self._rejects.flush()
 
     def finish(self, position: Position, counts: dict[str, int]) -> None:
         """The input is at its end."""
         self.commit(position, counts)
         self.close()
-        if self.rejects is not None and self.rejects.is_file() and not self.rejects.stat().st_size:
-            self.rejects.unlink()
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(f"{self.rejects} cannot be written.", got=error.strerror or str(error)) from error
+        if self.rejects is not None:
+            _remove_empty(self.rejects)
 
     def close(self) -> None:
-        """Let go of the file of refused lines; the pipe is its owner's."""
-        if self._rejects is not None:
+        """Let go of what was opened by its name; a stream is its owner's."""
+        for file in self._opened:
             with contextlib.suppress(OSError):
-                self._rejects.close()
+                file.close()
+        self._opened = []
+
+
+@contextlib.contextmanager
+def _explained(path: Path, hint: str | None = None) -> Iterator[None]:
+    """What the system says of a file that cannot be written, as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written.", got=error.strerror or str(error), hint=hint) from error
+
+
+def _is_regular(file: BinaryIO) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def _cut(file: BinaryIO, size: int, path: Path) -> None:
+    """Cut a file to what counts of it, and go on there; nothing is kept in a pipe or device."""
+    if not _is_regular(file):
+        return
+    if file.seek(0, os.SEEK_END) < size:
+        raise DataError(
+            f"{path} is shorter than the earlier run left it.",
+            expected=f"at least {size} bytes",
+            hint="--overwrite starts again.",
+        )
+    file.truncate(size)
+    file.seek(size)
+
+
+def _make_last(file: BinaryIO) -> int:
+    """Write out what was written, so that it outlives a loss of power; how much it is."""
+    file.flush()
+    if not _is_regular(file):
+        return 0
+    os.fsync(file.fileno())
+    return file.tell()
+
+
+def _remove_empty(path: Path) -> None:
+    # A device is of no size either.
+    if path.is_file() and not path.stat().st_size:
+        path.unlink()

@@ -380,7 +380,8 @@ class ParquetRows:
             picture = picture.get("bytes") or picture.get("path")
         try:
             record = {name: _as_text(value, name, where) for name, value in values.items()}
-            picture = _as_text(picture, "image", where)
+            # Where there is no picture, tools that know no missing strings write an empty one.
+            picture = _as_text(picture, "image", where) or None
             if isinstance(picture, str):
                 record["image"] = picture
             post = post_of_record(

@@ -119,7 +119,7 @@ def predict_file(
             "What was written to a pipe cannot be gone on with.",
             expected="--output with a file, or no --resume",
         )
-    refuse_overlap(source, file, rejects)
+    refuse_overlap(source, file if isinstance(target, Path) else target, rejects)
     reader = open_input(source, input_format, most_characters=most_characters)
     chosen = output_format(target if isinstance(target, Path) else None, written_as)
     report = BulkReport(rejects=rejects)
@@ -139,7 +139,7 @@ def predict_file(
         }
         journal = Journal(file, rejects, chosen, settings, resume=resume, overwrite=overwrite)
     else:
-        journal = Pipe(target.open("wb") if isinstance(target, Path) else target, chosen, rejects)
+        journal = Pipe(target, chosen, rejects)
     try:
         report.__dict__.update(journal.counts)
         report.was_done = journal.is_done
@@ -158,7 +158,7 @@ def predict_file(
             journal.finish(reader.position, report.counts())
     finally:
         journal.close()
-    if report.rejects is not None and not report.rejects.exists():
+    if report.rejects is not None and not report.rejects.is_file():
         report.rejects = None
     report.seconds = time.perf_counter() - started
     return report

@@ -13,8 +13,10 @@ from mner.cli.console import bars
 from mner.data.files import writing
 from mner.errors import UsageError
 from mner.fetching import fetch_bytes
-from mner.images import is_url
+from mner.images import is_url, open_picture
 from mner.posts import Post
+
+Fetch = Callable[[str], tuple[bytes | None, str | None]]
 
 
 def with_fetched_pictures(
@@ -22,7 +24,7 @@ def with_fetched_pictures(
     path: Path,
     images: Path | None,
     store: Path,
-    fetch: Callable[[str], tuple[bytes | None, str | None]] = fetch_bytes,
+    fetch: Fetch = fetch_bytes,
 ) -> tuple[list[Post], Path]:
     """Posts with the pictures that they name by an address, and a file of posts that name them by file.
 
@@ -37,6 +39,8 @@ def with_fetched_pictures(
 
     Returns:
         The posts, and the file: all lines of `path`, with fetched pictures in the place of their addresses.
+        It has the name of `path`, and stands with those of the other files of its folder: the splits of a
+        data folder make one again.
 
     Raises:
         UsageError: The posts are not in JSONL.
@@ -52,30 +56,39 @@ def with_fetched_pictures(
         for post, record in zip(posts, records, strict=False):
             url = _address(record)
             if url is not None:
-                target, problem = _place(folder, url), None
-                if not target.exists():
-                    content, problem = fetch(url)
-                    if content is not None:
-                        with writing(target, overwrite=True) as file:
-                            file.write(content)
+                target = _place(folder, url)
+                problem = None if target.exists() else _fetch_into(target, url, fetch)
                 post = post.with_fields(image=None if problem else target, image_problem=problem)
             found.append(post)
             advance(1)
     return found, _write_local(records, path, images, folder)
 
 
+def _fetch_into(target: Path, url: str, fetch: Fetch) -> str | None:
+    """Fetch a picture to a file, or say why there is none: then nothing is written, and it is asked again."""
+    content, problem = fetch(url)
+    if content is None:
+        return problem
+    # A page to log in, or nothing at all, may come as an answer like any other.
+    if (opened := open_picture(content)).problem is not None:
+        return f"what the address gives is no picture: {opened.problem}"
+    with writing(target, overwrite=True) as file:
+        file.write(content)
+    return None
+
+
 def _write_local(records: list[dict[str, Any]], path: Path, images: Path | None, folder: Path) -> Path:
     base = (images or path.parent).resolve()
+    # Files of several folders may have the same name.
+    mark = hashlib.sha256(os.fsencode(path.parent.resolve())).hexdigest()[:8]
+    local = folder / mark / path.name
     for record in records:
         name, url = record.get("image"), _address(record)
         if url is not None:
             if _place(folder, url).exists():
-                record["image"] = _place(folder, url).name
+                record["image"] = f"../{_place(folder, url).name}"
         elif name is not None and not is_url(name):
-            record["image"] = Path(os.path.relpath(base / name, folder.resolve())).as_posix()
-    # Files of several folders may have the same name.
-    mark = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
-    local = folder / f"{path.stem}-{mark}.jsonl"
+            record["image"] = Path(os.path.relpath(base / name, local.parent.resolve())).as_posix()
     with writing(local, overwrite=True) as file:
         file.writelines(json.dumps(record).encode() + b"\n" for record in records)
     return local

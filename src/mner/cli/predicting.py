@@ -92,6 +92,10 @@ def predict(
     else:
         hint = "Posts of a file bring their own, as `image` and `alt`."
         _refuse(for_one, "--input", "them with a text given here", hint)
+        if output != "-" or output_format not in (None, "jsonl"):
+            written = f"--output {output}" if output != "-" else f"--output-format {output_format}"
+            hint = "A name that ends in .jsonl, or --output-format jsonl, gives a file of JSON lines."
+            _refuse({"--json": as_json}, written, "it where JSON lines are printed", hint)
     if resume and output == "-":
         raise UsageError(
             "What was written to a pipe cannot be gone on with.",
@@ -155,10 +159,8 @@ def predict(
         _say_unread(recognizer.text_reader.problem)
     if read_pictures and recognizer.text_reader.summary is not None:
         err.print(recognizer.text_reader.summary, markup=False, soft_wrap=True)
-    if html is not None and report.was_done:
-        err.print(f"{html} is left as it is: no post was predicted.", markup=False, soft_wrap=True)
-    elif html is not None:
-        _write_page(html, page)
+    if html is not None:
+        _write_first_posts(html, page, report)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
     say_report(report, source)
@@ -247,6 +249,24 @@ def _write_page(path: Path, posts: Sequence[tuple[Post, Sequence[Entity]]]) -> N
 
     write_page(path, page(posts, "Entities"))
     err.print(f"A page with {len(posts)} posts: {path}", markup=False, soft_wrap=True)
+
+
+def _write_first_posts(
+    path: Path, posts: Sequence[tuple[Post, Sequence[Entity]]], report: BulkReport
+) -> None:
+    """Write the page of a file's first posts, unless an earlier run had them and may have written it."""
+    after = f"after line {report.resumed_after}, where the earlier run was stopped"
+    if report.was_done:
+        said = f"{path} is left as it is: no post was predicted."
+    elif report.resumed_after and path.exists():
+        said = f"{path} is left as it is: a page of this run would begin {after}."
+    elif report.resumed_after and not posts:
+        said = f"{path} is not written: no post was left to predict {after}."
+    else:
+        _write_page(path, posts)
+        said = f"The page begins {after}; --overwrite starts again." if report.resumed_after else ""
+    if said:
+        err.print(said, markup=False, soft_wrap=True)
 
 
 def highlighted(text: str, entities: Iterable[Entity]) -> Text:

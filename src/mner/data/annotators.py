@@ -62,7 +62,9 @@ def write_label_studio(
     overwrite: bool = False,
     convention: Convention | str = Convention.CONLL,
 ) -> int:
-    """Write posts as tasks of Label Studio: predictions where any entity has a score, else annotations.
+    """Write posts as tasks of Label Studio: predictions where an entity has a score, else annotations.
+
+    A post without entities is a prediction where any entity of the other posts has a score.
 
     The names fit its template for named entities: ``<Labels name="label" toName="text">`` over
     ``<Text name="text" value="$text"/>``.
@@ -73,7 +75,7 @@ def write_label_studio(
     found = [(post, post.gold(convention) if post.is_annotated else None) for post in posts]
     # A post in which nothing was predicted has no score of its own: what the others are says what it is.
     # As an annotation it would come back as somebody's word that there are no entities.
-    predicted = any(entity.score is not None for _, entities in found for entity in entities or ())
+    others_are_predicted = any(entity.score is not None for _, entities in found for entity in entities or ())
     tasks = []
     for post, entities in found:
         data: dict[str, Any] = {"text": post.text}
@@ -101,8 +103,8 @@ def write_label_studio(
                 }
                 for number, entity in enumerate(entities, start=1)
             ]
-            if predicted:
-                scores = [entity.score for entity in entities if entity.score is not None]
+            scores = [entity.score for entity in entities if entity.score is not None]
+            if scores or (not entities and others_are_predicted):
                 score = {"score": min(scores)} if scores else {}
                 task["predictions"] = [{"model_version": "mner", **score, "result": result}]
             else:

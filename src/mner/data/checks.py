@@ -132,7 +132,12 @@ def check_tokens(
         for first in range(0, len(distinct), _ENOUGH_WORDS):
             batch = distinct[first : first + _ENOUGH_WORDS]
             encoded = tokenizer(
-                [[word] for word in batch], is_split_into_words=True, add_special_tokens=False, verbose=False
+                [[word] for word in batch],
+                is_split_into_words=True,
+                add_special_tokens=False,
+                # As the encoding: a word that is written like a special token is a word all the same.
+                split_special_tokens=True,
+                verbose=False,
             )["input_ids"]
             for word, ids in zip(batch, encoded, strict=True):
                 lengths[word] = len(ids)

@@ -215,9 +215,11 @@ class _Run:
             done = len(chunk) - len(asked)
             pending = []
             for keys, question in asked:
-                # An answer may stand under any name of the post. A failure says nothing about another name:
-                # another post whose picture has the same file name may have brought it.
-                answered = any(states.get(key) for key in keys)
+                # An answer may stand under the post's own name or one before it, where it is found first. An
+                # answer under a later name may be another post's, of another set with the same ids; and a
+                # failure says nothing about another name, as two pictures may be called alike.
+                first = keys[: keys.index(question.key) + 1]
+                answered = any(states.get(key) for key in first)
                 state = True if answered else states.get(question.key)
                 if state is None and question.key in self.seen:
                     self.report.repeated += 1

@@ -165,18 +165,16 @@ class KnowledgeStore(StoreFile):
     def _write_sources(self, sources: Iterable[Source]) -> None:
         new = {source.key: source for source in sources if source.key not in self._sources}
         for source in new.values():
-            self._connection.execute(
-                "INSERT OR IGNORE INTO sources VALUES (?, ?, ?, ?, ?)",
-                (source.key, source.provider, source.kind, canonical_json(source.description()), _now()),
-            )
+            # A provider is called after its file, whose name need not be UTF-8; the description is ASCII.
+            row = (source.key, source.provider, source.kind, canonical_json(source.description()), _now())
+            self._connection.execute("INSERT OR IGNORE INTO sources VALUES (?, ?, ?, ?, ?)", mended(row))
 
     def sources(self, kind: str | None = None) -> list[Source]:
         """Everyone who was ever asked, the latest first."""
         rows = self._select(
             "SELECT source, description FROM sources WHERE ? IS NULL OR kind = ?"
             " ORDER BY first_used DESC, rowid DESC",
-            kind,
-            kind,
+            *mended((kind, kind)),
         )
         return [self._source(key, description) for key, description in rows]
 
@@ -214,7 +212,7 @@ class KnowledgeStore(StoreFile):
             " ORDER BY a.key LIMIT 1000"
         )
         while True:
-            rows = self._select(query, *conditions.values())
+            rows = self._select(query, *mended(tuple(conditions.values())))
             for row in rows:
                 yield self._stored(row)
             if len(rows) < 1000:

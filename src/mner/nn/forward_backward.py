@@ -46,6 +46,15 @@ class Chain(NamedTuple):
     pairs: Tensor
     last: Tensor
 
+    def divided(self, temperature: float) -> Chain:
+        """The scores divided by a temperature; what is forbidden stays so however high that is."""
+        return Chain(*(_divided(score, temperature) for score in self))
+
+
+def _divided(score: Tensor, temperature: float) -> Tensor:
+    divided = score / temperature
+    return torch.where(score <= FORBIDDEN / 2, divided.clamp(max=FORBIDDEN), divided)
+
 
 def sum_type(device: torch.device) -> torch.dtype:
     """The precision in which sums over sequences are kept on a device."""

@@ -193,8 +193,11 @@ class _Page:
             explanation = await self.service.explain(found)
         except Refusal as refusal:
             return markup.problem(refusal)
-        if content is None or explanation is None:
+        if explanation is None:
             return markup.result(found, labels)
+        if content is None:
+            # There is nothing to lay a look over, but what was said about the picture has been looked at.
+            return markup.result(found, labels, None, explanation)
 
         def shown() -> str:
             picture = pictures.opened(content, "image", self.service.limits.pixels)
@@ -209,22 +212,32 @@ class _Page:
 
         hidden = gradio.DownloadButton(visible=False)
         try:
-            content = self._content(file)
-            if content is None:
-                raise Refusal(422, "There is no file yet.", hint="Choose one first.")
-            name = str(file.get("orig_name") or file.get("path"))
-            posts = read_posts(content, name, self.service.limits.posts * 8)
+            # A large file takes long to read and to write: meanwhile other clients are served.
+            name, posts = await self.service.decoding(lambda: self._posts(file))
             found = await self._recognised(posts)
         except Refusal as refusal:
             return markup.problem(refusal), hidden
         kind = "csv" if kind == "csv" else "jsonl"
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        target = folder / f"{Path(name).stem[:60] or 'posts'}-names.{kind}"
-        target.write_bytes(write_posts(found, kind))
+        target = await self.service.decoding(lambda: self._written(found, name, kind))
         size = f"{len(found)} posts" if len(found) != 1 else "1 post"
         return self._told(found, posts), gradio.DownloadButton(
             f"Download {size} as {kind.upper()}", value=str(target), visible=True
         )
+
+    def _posts(self, file: Any) -> tuple[str, PostFile]:
+        """The name of an uploaded file, and its posts."""
+        content = self._content(file)
+        if content is None:
+            raise Refusal(422, "There is no file yet.", hint="Choose one first.")
+        name = str(file.get("orig_name") or file.get("path"))
+        return name, read_posts(content, name, self.service.limits.posts * 8)
+
+    def _written(self, found: list[Recognised], name: str, kind: str) -> Path:
+        """The file to download."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        target = folder / f"{Path(name).stem[:60] or 'posts'}-names.{kind}"
+        target.write_bytes(write_posts(found, kind))
+        return target
 
     async def _recognised(self, posts: PostFile) -> list[Recognised]:
         # A request's worth at a time: other people's posts get their turn in between.

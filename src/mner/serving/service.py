@@ -138,7 +138,7 @@ class RecognitionService:
             raise leaving() from None
 
     async def decoding(self, work: Callable[[], Result]) -> Result:
-        """What work with pictures gives; it is done on the threads that decode, a few at a time."""
+        """What work with pictures or files gives; it is done on the threads that decode, a few at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._decoding, work)
 
     async def _recognise(self, drafts: Sequence[Draft]) -> list[Recognised]:
