@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
 
 from mner.cli.app import run
+from mner.cli.console import out
 from mner.cli.experiment import _board
 from mner.experiments.shelf import Shelf
 from tests.experiments.conftest import TABLE, make_workshop
@@ -63,6 +65,47 @@ def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path
     assert "Did you mean 'png'" in capsys.readouterr().err
     assert run([*words, "--format", "md"]) == 2
     assert "--to" in capsys.readouterr().err
+
+
+BESIDE = """
+title = "Beside"
+published = "mgips-cl/table-2"
+seeds = [1, 2]
+[data.small]
+published = "twitter2015"
+[[rows]]
+name = "BERT-CRF, with published numbers beside"
+recipe = "recipe.toml"
+published = "BERT-CRF"
+[[rows]]
+name = "BERT-CRF, with published numbers that differ"
+recipe = "recipe.toml"
+set = { training.epochs = 2 }
+published = "BERT-BiLSTM-CRF"
+"""
+
+
+@pytest.mark.parametrize("columns", [20, 80, 400])
+def test_a_report_is_shown_whole_however_narrow_the_terminal(copied, capsys, monkeypatch, columns):
+    monkeypatch.setattr(out, "width", columns)
+    (copied / "beside.toml").write_text(BESIDE)
+    words = ["experiment", "report", str(copied / "beside.toml"), "--output", str(copied / "results")]
+    assert run([*words, "--samples", "50", "--to", str(copied / "out"), "--format", "md"]) == 0
+    printed = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    (written,) = (copied / "out").glob("*.md")
+    sections = written.read_text().split("\n## ")
+    for title in ("Scores on small", "Any two rows on the same posts"):
+        (section,) = (one for one in sections if one.startswith(title))
+        table = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+        shown = [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in printed.splitlines()]
+        for row in table[2:]:
+            assert row in shown
+        # A header may go on in the next lines, and has all its words.
+        heads = [line for line in shown if len(line) == len(table[0])]
+        heads = heads[: heads.index(table[2])] if len(heads) > 1 else heads
+        for number, name in enumerate(table[0]):
+            assert " ".join(line[number] for line in heads).split()[-len(name.split()) :] == name.split()
 
 
 def test_figures_of_a_report_are_files_of_their_own(copied, tmp_path, capsys):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, err, out, print_json, print_whole, width_of
 from mner.cli.experiment import (
     OUTPUT,
     DataOption,
@@ -30,6 +31,7 @@ from mner.cli.experiment import (
 from mner.errors import UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
+    from mner.experiments.grids import Grid
     from mner.experiments.reports import Report
 
 _FORMATS = ("html", "md", "tex", "csv")
@@ -133,10 +135,33 @@ def _show_report(report: Report) -> None:
     for note in report.notes:
         err.print(note, markup=False)
     for grid in report.grids:
-        if grid.key.startswith(("overview", "scores", "comparisons", "missing")):
-            table = Table(title=grid.title, title_justify="left", caption=grid.note, caption_justify="left")
-            for number, column in enumerate(grid.header):
-                table.add_column(column, justify="left" if number < grid.words else "right")
-            for row in grid.rows:
-                table.add_row(*map(Text, row))
-            out.print(table)
+        if not grid.key.startswith(("overview", "scores", "comparisons", "missing")):
+            continue
+        if grid.words == len(grid.header):
+            # Sentences, such as errors: these can be wrapped.
+            out.print(_drawn(grid, grid.header, whole=False))
+            continue
+        drawn = _drawn(grid, grid.header)
+        if width_of(drawn) > out.width:
+            drawn = _drawn(grid, _in_lines(grid))
+        print_whole(drawn)
+
+
+def _drawn(grid: Grid, header: Sequence[str], *, whole: bool = True) -> Table:
+    """A grid for the terminal; each cell in one line, unless it need not stay whole."""
+    table = Table(title=grid.title, title_justify="left", caption=grid.note, caption_justify="left")
+    for number, column in enumerate(header):
+        justify: Literal["left", "right"] = "left" if number < grid.words else "right"
+        table.add_column(column, justify=justify, no_wrap=whole, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _in_lines(grid: Grid) -> list[str]:
+    """The header of a grid in lines that make no column wider than its cells and its longest word."""
+    header = []
+    for number, name in enumerate(grid.header):
+        width = max(map(len, [*name.split(), *(row[number] for row in grid.rows), "-"]))
+        header.append("\n".join(wrap(name, width)))
+    return header
