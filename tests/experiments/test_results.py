@@ -150,6 +150,51 @@ def test_runs_of_the_same_seed_are_compared(finished, results):
         assert pair.comparison.difference.value == pytest.approx(one - two)
 
 
+def test_rows_that_share_no_draw_and_seed_are_compared_by_all_their_runs(finished, results):
+    folder, _ = finished
+    first, second = results.groups
+    (two_again,) = (result for result in first.results if result.cell.seed == 2)
+    third = replace(two_again, cell=replace(two_again.cell, seed=3))
+    # Three runs against two of other seeds.
+    three = replace(first, results=(*second.results, third))
+    others = tuple(replace(one, cell=replace(one.cell, seed=one.cell.seed + 10)) for one in first.results)
+    two = replace(second, results=others)
+    for groups in ([three, two], [two, three]):
+        (pair,) = compare_rows(replace(results, groups=groups), samples=100)
+        assert (pair.runs, pair.other_runs) == tuple(len(group.results) for group in groups)
+        means = [
+            statistics.mean(f1_of_file(folder, result.run.folder_name) for result in group.results)
+            for group in groups
+        ]
+        found = pair.comparison.difference
+        assert found.value == pytest.approx(means[0] - means[1])
+        assert found.low <= found.value <= found.high
+        # As the scores beside it have it, and it is said so.
+        report = describe(replace(results, groups=groups), [pair])
+        scores = next(grid for grid in report.grids if grid.key == "scores-small")
+        shown = [float(row[4].partition(" ")[0]) for row in scores.rows]
+        grid = next(grid for grid in report.grids if grid.key == "comparisons")
+        assert float(grid.rows[0][4]) == pytest.approx(shown[0] - shown[1], abs=0.011)
+        assert grid.rows[0][3] == f"{pair.runs} and {pair.other_runs}"
+        assert "all runs of each" in grid.note
+        assert "that both have" not in grid.note
+        (written,) = as_document(report)["comparisons"]
+        assert (written["runs"], written["runs_of_second"]) == (pair.runs, pair.other_runs)
+        assert written["draws_and_seeds_shared"] is False
+
+
+def test_a_sample_and_all_posts_are_compared_by_their_means(workshop):
+    text = CURVE.replace("set = { training.epochs = 1 }", "sample = { posts = 20 }")
+    plan = planned(workshop, text.replace("[data.small]", "seeds = [1, 2]\nsamplings = 2\n[data.small]"))
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    results = collect(plan, shelf)
+    (pair,) = compare_rows(results, samples=50)
+    assert (pair.runs, pair.other_runs, pair.shared) == (4, 2, False)
+    means = [group.summary().mean for group in (pair.first, pair.second)]
+    assert pair.comparison.difference.value == pytest.approx(means[0] - means[1])
+
+
 def test_a_type_that_no_gold_has_is_shown_where_it_was_predicted(results):
     result = results.groups[0].results[0]
     text = results.posts(result)[0].text

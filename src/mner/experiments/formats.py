@@ -187,6 +187,8 @@ def as_document(report: Report) -> dict[str, Any]:
                 "trained_on": pair.first.data,
                 "scored_on": pair.first.scored,
                 "runs": pair.runs,
+                "runs_of_second": pair.other_runs,
+                "draws_and_seeds_shared": pair.shared,
                 **pair.comparison.as_dict(),
                 "p_value_holm": pair.corrected,
             }

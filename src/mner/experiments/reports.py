@@ -188,7 +188,7 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
                 one.setting if same_row else one.row.name,
                 two.setting if same_row else two.row.name,
                 where,
-                str(pair.runs),
+                str(pair.runs) if pair.shared else f"{pair.runs} and {pair.other_runs}",
                 f"{100 * found.value:+.2f}",
                 f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
                 f"{pair.comparison.p_value:.4f}",
@@ -197,14 +197,25 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
         )
     level = f"{100 * pairs[0].comparison.difference.level:g} % interval"
     header = ("first", "second", "posts", "runs of each", "F1 of first less second", level, "p", "p, Holm")
+    number = "the pair" if len(pairs) == 1 else f"the {len(pairs)} pairs"
     note = (
         "Interval: paired bootstrap over posts. p: approximate randomisation over posts, two-sided; Holm's "
-        f"correction is for the {len(pairs)} pairs above. Compared is the mean F1 of the runs with the draws "
-        "and seeds that both rows have; all their outputs for a post are drawn, and exchanged, together. "
-        "Whether other posts would give the same is what is tested; how much seeds differ, the deviations "
-        "above say."
+        f"correction is for {number} above. {_which_runs(pairs)} All their outputs for a post are drawn, and "
+        "exchanged, together. Whether other posts would give the same is what is tested; how much seeds "
+        "differ, the deviations above say."
     )
     return Grid("comparisons", "Any two rows on the same posts", header, tuple(rows), 3, note)
+
+
+def _which_runs(pairs: Sequence[Pair]) -> str:
+    """Of which runs the mean F1 is compared."""
+    shared = "the runs with the draws and seeds that both have"
+    none_shared = "all runs of each, for the two share no draw and seed"
+    if all(pair.shared for pair in pairs):
+        return f"Compared is the mean F1 of {shared}."
+    if not any(pair.shared for pair in pairs):
+        return f"Compared is the mean F1 of {none_shared}."
+    return f"Compared is the mean F1 of {shared}; where two numbers of runs stand, of {none_shared}."
 
 
 def _every(results: Results) -> Grid:
