@@ -88,5 +88,7 @@ def _show(result: dict[str, Any]) -> None:
     out.print(table)
     if result["test"]:
         out.print(f"The winner's F1 on the test posts: {100 * result['test']['f1']['mean']:.2f}")
+    elif result["tested_winners"]:
+        err.print("The winner was not scored on test posts; --test scores it.", markup=False)
     else:
         err.print("No test post was looked at; --test scores the winner.", markup=False)
