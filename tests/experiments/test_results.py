@@ -311,6 +311,36 @@ def test_predictions_as_conll_files_score_the_same(finished, results, tmp_path):
         assert again.overall == result.scores["conll"].overall
 
 
+def test_names_that_differ_in_punctuation_alone_have_files_of_their_own(finished, tmp_path):
+    folder, _ = finished
+    text = (
+        TABLE.replace("set = { training.epochs = 2 }", "").replace('"one"', '"A-B"').replace('"two"', '"a+b"')
+    )
+    text += '[[settings]]\nname = "K = 1"\n[[settings]]\nname = "K 1"\nset = { training.epochs = 2 }\n'
+    results = collect(planned(folder, text, "punctuation"), Shelf(folder / "results"))
+    assert write_conll(results, tmp_path) == 8
+    # Of every two settings one found nothing, so that the files of the others would be missed.
+    gold = {post.id: post for post in read_posts(folder / "small" / "test.jsonl")}
+    scores: dict[str, list[float]] = {}
+    for path in tmp_path.rglob("*.txt"):
+        posts = read_posts(path)
+        scored = score_posts([gold[post.id] for post in posts], [post.gold() for post in posts])
+        scores.setdefault(path.parent.name, []).append(scored.overall.f1)
+    wanted = [result.scores["conll"].overall.f1 for result in results.results]
+    assert sorted(scores) == ["A-B", "a-b-2"]
+    assert sorted(scores["A-B"]) == sorted(wanted[:4])
+    assert sorted(scores["a-b-2"]) == sorted(wanted[4:])
+
+
+def test_figures_of_data_whose_names_differ_in_punctuation_alone_are_all_written(finished, tmp_path):
+    folder, _ = finished
+    text = TABLE + '[data."small!"]\nfolder = "small"\n'
+    results = collect(planned(folder, text, "titles"), Shelf(folder / "results"))
+    saved = save_report_figures(results, tmp_path, ".svg")
+    assert len(list(tmp_path.iterdir())) == len(saved) == sum(map(len, report_figures(results).values()))
+    assert all(group.results for group in results.groups)
+
+
 def test_published_numbers_stand_beside_and_quoted_rows_are_marked(finished):
     folder, _ = finished
     text = TABLE.replace('title = "Small"', 'title = "Small"\npublished = "cat-mner/table-1"')

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mner.evaluation.calibration import entity_calibration
 from mner.evaluation.errors import confusion, differences
 from mner.experiments.analysis import errors_of, gold_of
+from mner.experiments.formats import unused_name
 from mner.experiments.grids import Grid, place_of
 from mner.experiments.reports import Report
 from mner.experiments.results import Group, Results, types_of
@@ -146,10 +147,12 @@ def save_report_figures(results: Results, folder: Path, suffix: str) -> list[Pat
         UsageError: A file cannot be written.
     """
     written = []
+    taken: set[str] = set()
     for title, figures in report_figures(results).items():
         for number, figure in enumerate(figures.values(), start=1):
             name = re.sub(r"\W+", "-", title).strip("-").lower()
-            path = folder / f"{name}{f'-{number}' if len(figures) > 1 else ''}{suffix}"
+            numbered = f"{name}-{number}" if len(figures) > 1 else name
+            path = folder / f"{unused_name(numbered, taken)}{suffix}"
             save_figure(figure, path)
             written.append(path)
     return written
