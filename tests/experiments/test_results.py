@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 from seqeval.metrics import f1_score, precision_score, recall_score
 
@@ -405,6 +406,36 @@ def test_settings_of_a_single_row_are_compared_with_each_other(workshop):
     for path in saved:
         with Image.open(path) as picture:
             assert (picture.format, picture.width > 300) == ("PNG", True)
+
+
+def words_of(figures):
+    """All that stands in some figures."""
+    found = [text.get_text() for figure in figures.values() for text in figure.findobj(match=Text)]
+    return " | ".join(text for text in found if text)
+
+
+@pytest.mark.parametrize(("seeds", "repeats", "count"), [("[3]", "draws", 2), ("[3, 4]", "runs", 4)])
+def test_figures_say_whether_runs_are_draws_or_seeds(workshop, seeds, repeats, count):
+    text = CURVE.replace("set = { training.epochs = 1 }", "sample = { posts = 10 }")
+    text = text.replace("set = { training.epochs = 2 }", "sample = { posts = 20 }")
+    text = text.replace("[data.small]", f"seeds = {seeds}\nsamplings = 2\n[data.small]")
+    plan = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    results = collect(plan, shelf)
+    figures = report_figures(results)
+    by_setting, curves = (
+        words_of(figures["F1 by epochs on small"]),
+        words_of(figures["Learning curves on small"]),
+    )
+    assert f"bars: standard deviation over {repeats}" in by_setting
+    assert f"row, one epoch ({count} {repeats})" in curves
+    assert f"band: standard deviation over {repeats}" in curves
+    assert "seeds" not in by_setting + curves
+    for title in ("Types confused on small", "Confidence and being right on small"):
+        assert "row, one epoch, draw 1, seed 3" in words_of(figures[title])
+    page = report_page(describe(results))
+    assert "row, one epoch: draw 1, seed 3. row, two epochs: draw 1, seed 3." in page
 
 
 def test_a_data_set_has_its_own_types_alone(workshop):
