@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mner.plots.sensitivity import few_shot_figure, sensitivity_figure
 
@@ -47,3 +48,10 @@ def test_few_posts_are_shown_logarithmically_and_shares_in_per_cent():
     points, _ = bars_of(figure.axes[0], 0)
     assert points[:, 0].tolist() == pytest.approx([10, 30])
     assert "%" in figure.axes[0].get_xlabel()
+
+
+def test_many_numbers_on_a_logarithmic_axis_are_written_as_they_are():
+    figure = few_shot_figure({"a": {float(n): [0.5] for n in range(10, 1100, 50)}})
+    FigureCanvasAgg(figure).draw()
+    ticks = {tick.get_text() for tick in figure.axes[0].get_xticklabels()}
+    assert ticks >= {"10", "100", "1000"}

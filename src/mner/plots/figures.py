@@ -135,6 +135,17 @@ def grid(axes: Any, axis: str = "y") -> None:
     axes.set_axisbelow(True)
 
 
+def plain_numbers(axis: Any) -> None:
+    """Numbers as they are on a logarithmic axis: matplotlib would write formulas, which are not read here.
+
+    Args:
+        axis: Of matplotlib, such as `axes.xaxis`; its scale is set already.
+    """
+    from matplotlib.ticker import StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
 def figure_as_svg(figure: Figure, label: str = "") -> str:
     """A figure as an `svg` element to be put into an HTML page, in the colour of the text around it.
 

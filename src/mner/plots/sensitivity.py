@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from mner.plots.figures import colour, drawing, grid, line, marker, new_figure
+from mner.plots.figures import colour, drawing, grid, line, marker, new_figure, plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,6 +70,7 @@ def sensitivity_figure(
             )
         if logarithmic and not named:
             axes.set_xscale("log")
+            plain_numbers(axes.xaxis)
         if named or len(values) <= 10:
             ticks = sorted(place, key=lambda value: place[value])
             axes.set_xticks([place[value] for value in ticks], [_shown(value) for value in ticks])
