@@ -54,6 +54,33 @@ def test_a_part_of_a_table_is_reported_without_data_once_the_whole_was_run(finis
     assert "data set small" in capsys.readouterr().err
 
 
+def test_a_report_of_a_part_says_so_and_leaves_that_of_the_whole(copied, capsys):
+    words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
+    words += ["--to", str(copied / "out"), "--samples", "20", "--conll", "--figures", "svg"]
+    assert run(words) == 0
+    whole = {path: path.read_bytes() for path in (copied / "out").rglob("*") if path.is_file()}
+    # All there is, named one by one, is no part.
+    assert run([*words, "--row", "two", "--row", "one", "--seed", "1", "--seed", "2", "--draws", "3"]) == 0
+    assert {path for path in (copied / "out").rglob("*") if path.is_file()} == set(whole)
+    whole = {path: path.read_bytes() for path in whole}
+    capsys.readouterr()
+    assert run([*words, "--row", "two", "--seed", "2"]) == 0
+    assert "A part of the table alone: row two; seed 2." in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in whole} == whole
+    added = {path for path in (copied / "out").rglob("*") if path.is_file()} - set(whole)
+    folder = (copied / "out").resolve()
+    reports = {path.suffix: path.read_text() for path in added if path.resolve().parent == folder}
+    assert set(reports) == {".html", ".md", ".tex", ".csv"}
+    for suffix in (".html", ".md", ".tex"):
+        assert "Small (row two; seed 2)" in reports[suffix]
+    assert "| part | row two; seed 2 |" in reports[".md"]
+    assert {path.suffix for path in added if path.resolve().parent != folder} == {".svg", ".txt"}
+    # Another part is another report.
+    assert run([*words, "--row", "two"]) == 0
+    assert all(path.read_text() == reports[path.suffix] for path in added if path.suffix in reports)
+    assert len(list(folder.glob("*.md"))) == 3
+
+
 def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path, capsys):
     words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
     assert run([*words, "--to", str(tmp_path / "out"), "--format", "md", "--samples", "0"]) == 0

@@ -194,6 +194,10 @@ def test_a_sample_and_all_posts_are_compared_by_their_means(workshop):
     assert (pair.runs, pair.other_runs, pair.shared) == (4, 2, False)
     means = [group.summary().mean for group in (pair.first, pair.second)]
     assert pair.comparison.difference.value == pytest.approx(means[0] - means[1])
+    # The first draws alone are a part of the table, which its report names.
+    for draws, part in ((1, "draw 1"), (2, "")):
+        file = only(plan.file, draws=draws)
+        assert dict(describe(replace(results, file=file)).facts).get("part", "") == part
 
 
 def test_a_type_that_no_gold_has_is_shown_where_it_was_predicted(results):

@@ -104,7 +104,7 @@ def _write_report(report: Report, folder: Path, formats: list[str], conll: bool)
     from mner.experiments import formats as write
     from mner.plots.report import report_page
 
-    name = report.results.file.name
+    name = write.report_name(report.results)
     writers: dict[str, Callable[[Report], str]] = {
         "html": report_page,
         "md": write.as_markdown,
@@ -124,9 +124,10 @@ def _write_report(report: Report, folder: Path, formats: list[str], conll: bool)
 
 
 def _write_figures(report: Report, folder: Path, suffix: str) -> None:
+    from mner.experiments.formats import report_name
     from mner.plots.report import save_report_figures
 
-    folder = folder / f"{report.results.file.name}-figures"
+    folder = folder / f"{report_name(report.results)}-figures"
     written = save_report_figures(report.results, folder, f".{suffix}")
     err.print(f"Written: {len(written)} figures in {folder}", markup=False, soft_wrap=True)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mner.data.writers import write_columns
 from mner.experiments.grids import NOTHING, PLUS_MINUS, Grid
+from mner.experiments.material import digest
 from mner.experiments.reports import Report
 from mner.experiments.results import MEASURES, Result, Results, types_of
 from mner.tags import Convention
@@ -227,6 +228,13 @@ def write_conll(results: Results, folder: Path) -> int:
         path = folder / f"{unused_name(f'{folders[cell.row]}/{name}', taken)}.txt"
         write_columns(posts, path, overwrite=True)
     return len(results.results)
+
+
+def report_name(results: Results) -> str:
+    """A name for the files of a report; that of a part of a table is each part's own."""
+    name, part = results.file.name, results.file.part
+    # Names that are cut, or differ in punctuation alone, are still told apart.
+    return f"{name}-{file_name(part)[:60]}-{digest([part])[:6]}" if part else name
 
 
 def file_name(text: str) -> str:

@@ -57,8 +57,13 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
         results: The results.
         pairs: Rows compared, as `compare_rows` gave them.
     """
-    table = results.file.table
-    notes = [table.note] if table.note else []
+    table, part = results.file.table, results.file.part
+    notes = []
+    if part:
+        notes = [
+            f"A part of the table alone: {part}. Means, comparisons and their correction are of this part."
+        ]
+    notes += [table.note] if table.note else []
     if results.file.size is not None and table.sizes[results.file.size].note:
         notes.append(table.sizes[results.file.size].note)
     notes += [f"{row.name}: {row.note}" for row in table.rows if row.note]
@@ -76,9 +81,8 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
     grids += [*error_grids(results), *seen_grids(results), overlap_grid(results), _every(results)]
     if results.open_cells:
         grids.append(_open(results))
-    return Report(
-        table.title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs)
-    )
+    title = f"{table.title} ({part})" if part else table.title
+    return Report(title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs))
 
 
 def _overviews(results: Results) -> list[Grid]:
@@ -268,6 +272,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     seeds = sorted({result.cell.seed for result in results.results})
     facts = [
         ("table", f"{results.file.path}" + (f", size {results.file.size}" if results.file.size else "")),
+        ("part", results.file.part),
         ("paper", table.paper or ""),
         ("cells", f"{len(results.plan.cells) - len(results.open_cells)} of {len(results.plan.cells)} done"),
         ("seeds", ", ".join(map(str, seeds))),
