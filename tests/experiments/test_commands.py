@@ -211,3 +211,14 @@ def test_data_that_are_not_there_say_how_to_name_them(workshop, capsys):
     (workshop / "table.toml").write_text(TABLE.replace("[data.small]", '[data.small]\nfolder = "gone"'))
     assert run(["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "out")]) == 1
     assert "--data small=FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "folder"])
+def test_a_report_is_not_written_into_a_file(copied, tmp_path, capsys, below):
+    (tmp_path / "file").write_text("there")
+    words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
+    assert run([*words, "--to", str(tmp_path / "file" / below)]) == 2
+    told = capsys.readouterr()
+    assert f"the file {tmp_path / 'file'}" in told.err
+    assert told.out == ""
+    assert (tmp_path / "file").read_text() == "there"

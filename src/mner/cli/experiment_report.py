@@ -81,6 +81,8 @@ def report(
         raise UsageError(f"There is no format {shown(figures)} of figures.", hint=hint)
     if to is None and (figures or conll or formats):
         raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
+    if to is not None:
+        _refuse_file(to)
     file = table_of(table, size, row, on, seed, setting, draws)
     shelf = Shelf(output)
     # Who says where the data lie means these; else what was run tells.
@@ -97,6 +99,22 @@ def report(
         print_json(as_document(found))
     else:
         _show_report(found)
+
+
+def _refuse_file(folder: Path) -> None:
+    """Refuse a file where a folder is to be, before anything is computed.
+
+    Raises:
+        UsageError: The path, or one above it, is a file.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UsageError(
+            f"The report cannot be written to {folder}.",
+            expected="a folder, which need not be there yet",
+            got=f"the file {there}",
+            hint="Give another folder with --to.",
+        )
 
 
 def _write_report(report: Report, folder: Path, formats: list[str], conll: bool) -> None:
