@@ -222,3 +222,20 @@ def test_a_report_is_not_written_into_a_file(copied, tmp_path, capsys, below):
     assert f"the file {tmp_path / 'file'}" in told.err
     assert told.out == ""
     assert (tmp_path / "file").read_text() == "there"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(copied, capsys, monkeypatch):
+    monkeypatch.setattr(out, "width", 200)
+    text = TABLE.replace('"Small"', '"Small [/b] [i]"').replace('"one"', '"[red]one[/red]"')
+    text = text.replace("[data.small]", '[data.small]\ntitle = "small [/i]"')
+    text += '[[settings]]\nname = "[/b] 50"\n[[settings]]\nname = "[x]"\nset = { training.epochs = 2 }\n'
+    (copied / "markup.toml").write_text(text)
+    words = [str(copied / "markup.toml"), "--output", str(copied / "results")]
+    assert run(["experiment", "run", *words, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "Small [/b] [i]" in printed
+    assert "[red]one[/red], small, [/b] 50" in printed
+    assert run(["experiment", "report", *words, "--samples", "20"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("[red]one[/red]", "[/b] 50", "[x]", "Scores on small [/i]", "small [/i], [x]"):
+        assert name in printed

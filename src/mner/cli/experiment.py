@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mner.cli.app import app as root
 from mner.cli.console import bars, counted, err, out, print_json
@@ -298,7 +299,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
     lines: dict[str, list[tuple[RunPlan, State, Estimate]]] = {}
     for one in rows:
         lines.setdefault(titles[one[0].key][0].rpartition(", seed")[0].partition(", draw")[0], []).append(one)
-    shown_table = Table(title=plan.file.table.title, title_justify="left")
+    shown_table = Table(title=Text(plan.file.table.title, style="table.title"), title_justify="left")
     for column in ("runs of", "posts x epochs", "state", "about", "by"):
         shown_table.add_column(column, no_wrap=column != "runs of")
     for title, of_line in lines.items():
@@ -306,7 +307,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
         first = of_line[0][0]
         left = [estimate for _, _, estimate in of_line if estimate.seconds]
         shown_table.add_row(
-            title,
+            Text(title),
             f"{first.posts} x {first.recipe.training.epochs}",
             ", ".join(f"{count} {state}" for state, count in states.items()),
             spoken(sum(estimate.seconds for estimate in left)) if left else "",

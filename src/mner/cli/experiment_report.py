@@ -168,10 +168,16 @@ def _show_report(report: Report) -> None:
 
 def _drawn(grid: Grid, header: Sequence[str], *, whole: bool = True) -> Table:
     """A grid for the terminal; each cell in one line, unless it need not stay whole."""
-    table = Table(title=grid.title, title_justify="left", caption=grid.note, caption_justify="left")
+    # Names of a table may look like markup.
+    table = Table(
+        title=Text(grid.title, style="table.title"),
+        title_justify="left",
+        caption=Text(grid.note, style="table.caption"),
+        caption_justify="left",
+    )
     for number, column in enumerate(header):
         justify: Literal["left", "right"] = "left" if number < grid.words else "right"
-        table.add_column(column, justify=justify, no_wrap=whole, overflow="fold")
+        table.add_column(Text(column), justify=justify, no_wrap=whole, overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table

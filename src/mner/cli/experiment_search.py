@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from mner.cli.console import bars, err, out, print_json
 from mner.cli.experiment import (
@@ -73,7 +74,8 @@ def search(
 
 
 def _show(result: dict[str, Any]) -> None:
-    table = Table(title=f"{result['title']} (chosen on {result['chosen_on']})", title_justify="left")
+    title = Text(f"{result['title']} (chosen on {result['chosen_on']})", style="table.title")
+    table = Table(title=title, title_justify="left")
     names = list(result["trials"][0]["values"])
     for name in names:
         table.add_column(name, overflow="fold")
@@ -84,7 +86,8 @@ def _show(result: dict[str, Any]) -> None:
         scores = [f"{100 * value:.2f}" for value in trial["validation_f1"]]
         mean = f"{100 * trial['mean_validation_f1']:.2f}" if scores else ""
         verdict = trial.get("problem") or ("best" if trial == result["winner"] else "")
-        table.add_row(*(str(trial["values"][name]) for name in names), mean, ", ".join(scores), verdict)
+        values = (Text(str(trial["values"][name])) for name in names)
+        table.add_row(*values, mean, ", ".join(scores), Text(verdict))
     out.print(table)
     if result["test"]:
         out.print(f"The winner's F1 on the test posts: {100 * result['test']['f1']['mean']:.2f}")
