@@ -8,6 +8,7 @@ import math
 import pytest
 
 from mner.cli.app import run
+from mner.cli.console import out
 from mner.errors import RecipeError
 from mner.experiments.material import places
 from mner.experiments.plans import make_plan
@@ -67,6 +68,21 @@ def test_draws_are_seeded_within_their_range_and_none_is_tried_twice(workshop):
         ("training.epochs", "epochs", "epochs names no setting"),
         ("[values]", "[valeus]", "no setting valeus. Did you mean 'values'"),
         ("[data.small]", "[data.small]\n[data.other]", "data has a wrong value"),
+        (
+            "[data.small]",
+            '[data.small]\nalso_score = { other = "" }',
+            "a search scores no other data set.*also_score",
+        ),
+        (
+            "[data.small]",
+            '[data.small]\nalso_score = { small = "" }',
+            "a search scores no other data set.*also_score",
+        ),
+        (
+            "[data.small]",
+            "[data.small]\nshown = false",
+            "every trial of a search is run on it.*shown = false",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(workshop, old, new, message):
@@ -156,3 +172,23 @@ def test_a_score_on_test_posts_stays_with_its_winner_and_every_winner_counts(wor
     assert "2 winners of this file" in document["chosen_on"]
     (workshop / "recipe.toml").write_text(recipe)
     assert search()[1]["test"] == first["test"] == scores
+
+
+def test_scores_of_trials_are_shown_whole_however_narrow_the_terminal(workshop, capsys, monkeypatch):
+    search = written(
+        workshop, SEARCH.replace("[1, 2]\n[data", "[1, 2, 3, 4]\n[data").replace("= [1, 2]", "= [1]")
+    )
+    shelf = Shelf(workshop / "results")
+    plan = make_plan(search.file, places(search.file, {}, {}), test=False)
+    run_here(plan, shelf)
+    monkeypatch.setattr(out, "width", 40)
+    words = ["experiment", "search", str(workshop / "search.toml"), "--output", str(shelf.root)]
+    assert run(words) == 0
+    printed = capsys.readouterr().out
+    for trial in trials_of(search, plan, shelf):
+        by_seed = ", ".join(f"{100 * value:.2f}" for value in trial.f1)
+        line = next(
+            line for line in printed.splitlines() if f" {trial.values['training.learning_rate']} " in line
+        )
+        assert f" {100 * trial.mean:.2f} " in line
+        assert f" {by_seed} " in line
