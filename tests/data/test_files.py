@@ -97,3 +97,10 @@ def test_what_was_there_stays_until_the_new_file_is_complete(tmp_path):
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
     assert [child.name for child in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_to_be_so(tmp_path):
+    (tmp_path / "file").write_text("there")
+    with pytest.raises(DataError, match="cannot be written"), writing(tmp_path / "file" / "new") as file:
+        file.write(b"never")
+    assert (tmp_path / "file").read_text() == "there"

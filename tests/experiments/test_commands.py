@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 import pytest
 
 from mner.cli.app import run
+from mner.cli.console import out
 from mner.cli.experiment import _board, slots_for
 from mner.experiments.shelf import Shelf
 from tests.experiments.conftest import TABLE, make_workshop
@@ -53,6 +55,33 @@ def test_a_part_of_a_table_is_reported_without_data_once_the_whole_was_run(finis
     assert "data set small" in capsys.readouterr().err
 
 
+def test_a_report_of_a_part_says_so_and_leaves_that_of_the_whole(copied, capsys):
+    words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
+    words += ["--to", str(copied / "out"), "--samples", "20", "--conll", "--figures", "svg"]
+    assert run(words) == 0
+    whole = {path: path.read_bytes() for path in (copied / "out").rglob("*") if path.is_file()}
+    # All there is, named one by one, is no part.
+    assert run([*words, "--row", "two", "--row", "one", "--seed", "1", "--seed", "2", "--draws", "3"]) == 0
+    assert {path for path in (copied / "out").rglob("*") if path.is_file()} == set(whole)
+    whole = {path: path.read_bytes() for path in whole}
+    capsys.readouterr()
+    assert run([*words, "--row", "two", "--seed", "2"]) == 0
+    assert "A part of the table alone: row two; seed 2." in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in whole} == whole
+    added = {path for path in (copied / "out").rglob("*") if path.is_file()} - set(whole)
+    folder = (copied / "out").resolve()
+    reports = {path.suffix: path.read_text() for path in added if path.resolve().parent == folder}
+    assert set(reports) == {".html", ".md", ".tex", ".csv"}
+    for suffix in (".html", ".md", ".tex"):
+        assert "Small (row two; seed 2)" in reports[suffix]
+    assert "| part | row two; seed 2 |" in reports[".md"]
+    assert {path.suffix for path in added if path.resolve().parent != folder} == {".svg", ".txt"}
+    # Another part is another report.
+    assert run([*words, "--row", "two"]) == 0
+    assert all(path.read_text() == reports[path.suffix] for path in added if path.suffix in reports)
+    assert len(list(folder.glob("*.md"))) == 3
+
+
 def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path, capsys):
     words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
     assert run([*words, "--to", str(tmp_path / "out"), "--format", "md", "--samples", "0"]) == 0
@@ -64,6 +93,47 @@ def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path
     assert "Did you mean 'png'" in capsys.readouterr().err
     assert run([*words, "--format", "md"]) == 2
     assert "--to" in capsys.readouterr().err
+
+
+BESIDE = """
+title = "Beside"
+published = "mgips-cl/table-2"
+seeds = [1, 2]
+[data.small]
+published = "twitter2015"
+[[rows]]
+name = "BERT-CRF, with published numbers beside"
+recipe = "recipe.toml"
+published = "BERT-CRF"
+[[rows]]
+name = "BERT-CRF, with published numbers that differ"
+recipe = "recipe.toml"
+set = { training.epochs = 2 }
+published = "BERT-BiLSTM-CRF"
+"""
+
+
+@pytest.mark.parametrize("columns", [20, 80, 400])
+def test_a_report_is_shown_whole_however_narrow_the_terminal(copied, capsys, monkeypatch, columns):
+    monkeypatch.setattr(out, "width", columns)
+    (copied / "beside.toml").write_text(BESIDE)
+    words = ["experiment", "report", str(copied / "beside.toml"), "--output", str(copied / "results")]
+    assert run([*words, "--samples", "50", "--to", str(copied / "out"), "--format", "md"]) == 0
+    printed = capsys.readouterr().out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed
+    (written,) = (copied / "out").glob("*.md")
+    sections = written.read_text().split("\n## ")
+    for title in ("Scores on small", "Any two rows on the same posts"):
+        (section,) = (one for one in sections if one.startswith(title))
+        table = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+        shown = [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in printed.splitlines()]
+        for row in table[2:]:
+            assert row in shown
+        # A header may go on in the next lines, and has all its words.
+        heads = [line for line in shown if len(line) == len(table[0])]
+        heads = heads[: heads.index(table[2])] if len(heads) > 1 else heads
+        for number, name in enumerate(table[0]):
+            assert " ".join(line[number] for line in heads).split()[-len(name.split()) :] == name.split()
 
 
 def test_figures_of_a_report_are_files_of_their_own(copied, tmp_path, capsys):
@@ -152,3 +222,31 @@ def test_runs_share_the_cores_unless_the_number_of_threads_is_given(monkeypatch)
     assert {slot.environment["OMP_NUM_THREADS"] for slot in many} == {"1"}
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert {slot.environment["OMP_NUM_THREADS"] for slot in slots_for(2, 8)} == {"3"}
+
+
+@pytest.mark.parametrize("below", ["", "folder"])
+def test_a_report_is_not_written_into_a_file(copied, tmp_path, capsys, below):
+    (tmp_path / "file").write_text("there")
+    words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
+    assert run([*words, "--to", str(tmp_path / "file" / below)]) == 2
+    told = capsys.readouterr()
+    assert f"the file {tmp_path / 'file'}" in told.err
+    assert told.out == ""
+    assert (tmp_path / "file").read_text() == "there"
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(copied, capsys, monkeypatch):
+    monkeypatch.setattr(out, "width", 200)
+    text = TABLE.replace('"Small"', '"Small [/b] [i]"').replace('"one"', '"[red]one[/red]"')
+    text = text.replace("[data.small]", '[data.small]\ntitle = "small [/i]"')
+    text += '[[settings]]\nname = "[/b] 50"\n[[settings]]\nname = "[x]"\nset = { training.epochs = 2 }\n'
+    (copied / "markup.toml").write_text(text)
+    words = [str(copied / "markup.toml"), "--output", str(copied / "results")]
+    assert run(["experiment", "run", *words, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "Small [/b] [i]" in printed
+    assert "[red]one[/red], small, [/b] 50" in printed
+    assert run(["experiment", "report", *words, "--samples", "20"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("[red]one[/red]", "[/b] 50", "[x]", "Scores on small [/i]", "small [/i], [x]"):
+        assert name in printed

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 from seqeval.metrics import f1_score, precision_score, recall_score
 
@@ -150,6 +151,55 @@ def test_runs_of_the_same_seed_are_compared(finished, results):
         assert pair.comparison.difference.value == pytest.approx(one - two)
 
 
+def test_rows_that_share_no_draw_and_seed_are_compared_by_all_their_runs(finished, results):
+    folder, _ = finished
+    first, second = results.groups
+    (two_again,) = (result for result in first.results if result.cell.seed == 2)
+    third = replace(two_again, cell=replace(two_again.cell, seed=3))
+    # Three runs against two of other seeds.
+    three = replace(first, results=(*second.results, third))
+    others = tuple(replace(one, cell=replace(one.cell, seed=one.cell.seed + 10)) for one in first.results)
+    two = replace(second, results=others)
+    for groups in ([three, two], [two, three]):
+        (pair,) = compare_rows(replace(results, groups=groups), samples=100)
+        assert (pair.runs, pair.other_runs) == tuple(len(group.results) for group in groups)
+        means = [
+            statistics.mean(f1_of_file(folder, result.run.folder_name) for result in group.results)
+            for group in groups
+        ]
+        found = pair.comparison.difference
+        assert found.value == pytest.approx(means[0] - means[1])
+        assert found.low <= found.value <= found.high
+        # As the scores beside it have it, and it is said so.
+        report = describe(replace(results, groups=groups), [pair])
+        scores = next(grid for grid in report.grids if grid.key == "scores-small")
+        shown = [float(row[4].partition(" ")[0]) for row in scores.rows]
+        grid = next(grid for grid in report.grids if grid.key == "comparisons")
+        assert float(grid.rows[0][4]) == pytest.approx(shown[0] - shown[1], abs=0.011)
+        assert grid.rows[0][3] == f"{pair.runs} and {pair.other_runs}"
+        assert "all runs of each" in grid.note
+        assert "that both have" not in grid.note
+        (written,) = as_document(report)["comparisons"]
+        assert (written["runs"], written["runs_of_second"]) == (pair.runs, pair.other_runs)
+        assert written["draws_and_seeds_shared"] is False
+
+
+def test_a_sample_and_all_posts_are_compared_by_their_means(workshop):
+    text = CURVE.replace("set = { training.epochs = 1 }", "sample = { posts = 20 }")
+    plan = planned(workshop, text.replace("[data.small]", "seeds = [1, 2]\nsamplings = 2\n[data.small]"))
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    results = collect(plan, shelf)
+    (pair,) = compare_rows(results, samples=50)
+    assert (pair.runs, pair.other_runs, pair.shared) == (4, 2, False)
+    means = [group.summary().mean for group in (pair.first, pair.second)]
+    assert pair.comparison.difference.value == pytest.approx(means[0] - means[1])
+    # The first draws alone are a part of the table, which its report names.
+    for draws, part in ((1, "draw 1"), (2, "")):
+        file = only(plan.file, draws=draws)
+        assert dict(describe(replace(results, file=file)).facts).get("part", "") == part
+
+
 def test_a_type_that_no_gold_has_is_shown_where_it_was_predicted(results):
     result = results.groups[0].results[0]
     text = results.posts(result)[0].text
@@ -266,6 +316,36 @@ def test_predictions_as_conll_files_score_the_same(finished, results, tmp_path):
         assert again.overall == result.scores["conll"].overall
 
 
+def test_names_that_differ_in_punctuation_alone_have_files_of_their_own(finished, tmp_path):
+    folder, _ = finished
+    text = (
+        TABLE.replace("set = { training.epochs = 2 }", "").replace('"one"', '"A-B"').replace('"two"', '"a+b"')
+    )
+    text += '[[settings]]\nname = "K = 1"\n[[settings]]\nname = "K 1"\nset = { training.epochs = 2 }\n'
+    results = collect(planned(folder, text, "punctuation"), Shelf(folder / "results"))
+    assert write_conll(results, tmp_path) == 8
+    # Of every two settings one found nothing, so that the files of the others would be missed.
+    gold = {post.id: post for post in read_posts(folder / "small" / "test.jsonl")}
+    scores: dict[str, list[float]] = {}
+    for path in tmp_path.rglob("*.txt"):
+        posts = read_posts(path)
+        scored = score_posts([gold[post.id] for post in posts], [post.gold() for post in posts])
+        scores.setdefault(path.parent.name, []).append(scored.overall.f1)
+    wanted = [result.scores["conll"].overall.f1 for result in results.results]
+    assert sorted(scores) == ["A-B", "a-b-2"]
+    assert sorted(scores["A-B"]) == sorted(wanted[:4])
+    assert sorted(scores["a-b-2"]) == sorted(wanted[4:])
+
+
+def test_figures_of_data_whose_names_differ_in_punctuation_alone_are_all_written(finished, tmp_path):
+    folder, _ = finished
+    text = TABLE + '[data."small!"]\nfolder = "small"\n'
+    results = collect(planned(folder, text, "titles"), Shelf(folder / "results"))
+    saved = save_report_figures(results, tmp_path, ".svg")
+    assert len(list(tmp_path.iterdir())) == len(saved) == sum(map(len, report_figures(results).values()))
+    assert all(group.results for group in results.groups)
+
+
 def test_published_numbers_stand_beside_and_quoted_rows_are_marked(finished):
     folder, _ = finished
     text = TABLE.replace('title = "Small"', 'title = "Small"\npublished = "cat-mner/table-1"')
@@ -330,6 +410,36 @@ def test_settings_of_a_single_row_are_compared_with_each_other(workshop):
     for path in saved:
         with Image.open(path) as picture:
             assert (picture.format, picture.width > 300) == ("PNG", True)
+
+
+def words_of(figures):
+    """All that stands in some figures."""
+    found = [text.get_text() for figure in figures.values() for text in figure.findobj(match=Text)]
+    return " | ".join(text for text in found if text)
+
+
+@pytest.mark.parametrize(("seeds", "repeats", "count"), [("[3]", "draws", 2), ("[3, 4]", "runs", 4)])
+def test_figures_say_whether_runs_are_draws_or_seeds(workshop, seeds, repeats, count):
+    text = CURVE.replace("set = { training.epochs = 1 }", "sample = { posts = 10 }")
+    text = text.replace("set = { training.epochs = 2 }", "sample = { posts = 20 }")
+    text = text.replace("[data.small]", f"seeds = {seeds}\nsamplings = 2\n[data.small]")
+    plan = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    results = collect(plan, shelf)
+    figures = report_figures(results)
+    by_setting, curves = (
+        words_of(figures["F1 by epochs on small"]),
+        words_of(figures["Learning curves on small"]),
+    )
+    assert f"bars: standard deviation over {repeats}" in by_setting
+    assert f"row, one epoch ({count} {repeats})" in curves
+    assert f"band: standard deviation over {repeats}" in curves
+    assert "seeds" not in by_setting + curves
+    for title in ("Types confused on small", "Confidence and being right on small"):
+        assert "row, one epoch, draw 1, seed 3" in words_of(figures[title])
+    page = report_page(describe(results))
+    assert "row, one epoch: draw 1, seed 3. row, two epochs: draw 1, seed 3." in page
 
 
 def test_a_data_set_has_its_own_types_alone(workshop):

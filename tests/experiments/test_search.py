@@ -7,6 +7,8 @@ import math
 
 import pytest
 
+from mner.cli.app import run
+from mner.cli.console import out
 from mner.errors import RecipeError
 from mner.experiments.material import places
 from mner.experiments.plans import make_plan
@@ -66,6 +68,21 @@ def test_draws_are_seeded_within_their_range_and_none_is_tried_twice(workshop):
         ("training.epochs", "epochs", "epochs names no setting"),
         ("[values]", "[valeus]", "no setting valeus. Did you mean 'values'"),
         ("[data.small]", "[data.small]\n[data.other]", "data has a wrong value"),
+        (
+            "[data.small]",
+            '[data.small]\nalso_score = { other = "" }',
+            "a search scores no other data set.*also_score",
+        ),
+        (
+            "[data.small]",
+            '[data.small]\nalso_score = { small = "" }',
+            "a search scores no other data set.*also_score",
+        ),
+        (
+            "[data.small]",
+            "[data.small]\nshown = false",
+            "every trial of a search is run on it.*shown = false",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(workshop, old, new, message):
@@ -108,3 +125,70 @@ def test_values_are_chosen_without_test_posts_and_the_winner_alone_is_scored(wor
     loser = [trials[best - 1]]
     again = keep_result(search, shelf, loser, {"f1": {"mean": 0.6}})
     assert "2 winners" in again["chosen_on"]
+
+
+def test_a_score_on_test_posts_stays_with_its_winner_and_every_winner_counts(workshop, capsys):
+    text = (
+        SEARCH.replace("[1, 2]\n[data", "[1]\n[data")
+        .replace("[1e-4, 2e-2]", "[2e-2]")
+        .replace("[1, 2]", "[2]")
+    )
+    shelf = Shelf(workshop / "results")
+
+    def search(*options):
+        """The search at the command line: what is printed, and the document; its runs are done before."""
+        found = written(workshop, text)
+        for test in (False, True):
+            run_here(make_plan(found.file, places(found.file, {}, {}), test=test), shelf)
+        words = ["experiment", "search", str(workshop / "search.toml"), "--output", str(shelf.root)]
+        assert run([*words, *options]) == 0
+        printed = "".join(capsys.readouterr()).replace("\n", " ")
+        assert run([*words, "--json"]) == 0
+        return printed, json.loads(capsys.readouterr().out)
+
+    untested, document = search()
+    assert "No test post was looked at" in untested
+    assert (document["test"], document["tested_winners"]) == (None, [])
+    tested, document = search("--test")
+    scores = document["test"]
+    assert f"on the test posts: {100 * scores['f1']['mean']:.2f}" in tested
+    # Asking without --test forgets nothing.
+    again, document = search()
+    assert f"on the test posts: {100 * scores['f1']['mean']:.2f}" in again
+    assert document["test"] == scores
+    # The same values of another recipe are another winner, which was not scored.
+    recipe = (workshop / "recipe.toml").read_text()
+    (workshop / "recipe.toml").write_text(recipe.replace("batch_size = 8", "batch_size = 5"))
+    changed, document = search()
+    assert "The winner was not scored on test posts" in changed
+    assert "No test post was looked at" not in changed
+    assert "an earlier winner of this file, not for this one" in document["chosen_on"]
+    assert document["test"] is None
+    _, document = search("--test")
+    first, second = document["tested_winners"]
+    assert first["values"] == second["values"]
+    assert first["runs"] != second["runs"]
+    assert document["test"] == second["test"]
+    assert "2 winners of this file" in document["chosen_on"]
+    (workshop / "recipe.toml").write_text(recipe)
+    assert search()[1]["test"] == first["test"] == scores
+
+
+def test_scores_of_trials_are_shown_whole_however_narrow_the_terminal(workshop, capsys, monkeypatch):
+    search = written(
+        workshop, SEARCH.replace("[1, 2]\n[data", "[1, 2, 3, 4]\n[data").replace("= [1, 2]", "= [1]")
+    )
+    shelf = Shelf(workshop / "results")
+    plan = make_plan(search.file, places(search.file, {}, {}), test=False)
+    run_here(plan, shelf)
+    monkeypatch.setattr(out, "width", 40)
+    words = ["experiment", "search", str(workshop / "search.toml"), "--output", str(shelf.root)]
+    assert run(words) == 0
+    printed = capsys.readouterr().out
+    for trial in trials_of(search, plan, shelf):
+        by_seed = ", ".join(f"{100 * value:.2f}" for value in trial.f1)
+        line = next(
+            line for line in printed.splitlines() if f" {trial.values['training.learning_rate']} " in line
+        )
+        assert f" {100 * trial.mean:.2f} " in line
+        assert f" {by_seed} " in line

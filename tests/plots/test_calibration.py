@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mner.evaluation.calibration import calibration
 from mner.plots.calibration import reliability_figure
@@ -34,6 +35,21 @@ def test_bars_counts_and_error():
     assert "400 entities" in axes.get_title()
     assert below.get_xlabel() == "confidence"
     assert axes.get_ylim() == (0, 100)
+
+
+def test_counts_are_numbers_and_all_words_are_in_the_figure():
+    random = np.random.default_rng(3)
+    scores = random.uniform(0.2, 1, 4000)
+    figure = reliability_figure(
+        calibration(scores.tolist(), (scores > 0.4).tolist()), "A row, a setting, seed 1"
+    )
+    FigureCanvasAgg(figure).draw()
+    axes, below = figure.axes
+    # In style while being drawn: formulas are not read, so none may be written.
+    assert {tick.get_text() for tick in below.get_yticklabels()} >= {"1", "10", "100"}
+    around = axes.title.get_window_extent()
+    assert around.x0 >= 0
+    assert around.x1 <= figure.bbox.x1
 
 
 def test_nothing_predicted_is_an_empty_diagram():

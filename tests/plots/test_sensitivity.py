@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from mner.plots.sensitivity import few_shot_figure, sensitivity_figure
 
@@ -63,3 +64,10 @@ def test_many_numbers_of_posts_stand_beside_a_logarithmic_axis_as_numbers(most):
     ]
     assert len(shown) >= 2
     assert all(float(text.replace(",", "")) > 0 for text in shown)
+
+
+def test_many_numbers_on_a_logarithmic_axis_are_written_as_they_are():
+    figure = few_shot_figure({"a": {float(n): [0.5] for n in range(10, 1100, 50)}})
+    FigureCanvasAgg(figure).draw()
+    ticks = {tick.get_text() for tick in figure.axes[0].get_xticklabels()}
+    assert ticks >= {"10", "100", "1000"}

@@ -101,6 +101,7 @@ def _add_commands() -> None:
     import mner.cli.demo
     import mner.cli.errors
     import mner.cli.experiment
+    import mner.cli.experiment_report
     import mner.cli.experiment_search
     import mner.cli.exporting
     import mner.cli.exposing

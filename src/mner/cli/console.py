@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,8 +20,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from mner.progress import Advance
+
+# As wide as no table is.
+_UNBOUNDED = 100_000
 
 # Seconds between the lines that a log gets.
 _LOG_SECONDS = 60.0
@@ -32,6 +37,20 @@ err = Console(stderr=True, highlight=False)
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout."""
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def print_whole(table: Table) -> None:
+    """Print a table to stdout without cutting any of it, however narrow the terminal.
+
+    Scores that are cut off are worse than lines that a narrow terminal wraps.
+    """
+    wide = width_of(table)
+    Console(width=max(out.width, wide), highlight=False).print(table)
+
+
+def width_of(table: Table) -> int:
+    """How many columns of a terminal a table takes where nothing of it is wrapped."""
+    return Measurement.get(out, out.options.update(width=_UNBOUNDED), table).maximum
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`mner experiment`: tables of experiments run, reported and searched."""
+"""`mner experiment`: tables of experiments run, and what its other commands share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
@@ -27,13 +27,12 @@ from rich.text import Text
 
 from mner.cli.app import app as root
 from mner.cli.console import bars, counted, err, out, print_json
-from mner.errors import UsageError, did_you_mean, shown
+from mner.errors import UsageError, shown
 
 if TYPE_CHECKING:
     from mner.experiments.estimates import Estimate
     from mner.experiments.material import Place
     from mner.experiments.plans import Plan, RunPlan
-    from mner.experiments.reports import Report
     from mner.experiments.runner import Outcome, Slot
     from mner.experiments.shelf import Shelf, State
     from mner.experiments.tables import TableFile
@@ -45,7 +44,6 @@ app = typer.Typer(
 root.add_typer(app, name="experiment")
 
 OUTPUT = Path("runs/experiments")
-_FORMATS = ("html", "md", "tex", "csv")
 # What a run is reckoned to need of the machine's memory, in bytes.
 _MEMORY_OF_A_RUN = 3 * 2**30
 
@@ -97,8 +95,8 @@ def run(
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
 
-    file = _table(table, size, row, on, seed, setting, draws)
-    plan = _plan(file, data, knowledge)
+    file = table_of(table, size, row, on, seed, setting, draws)
+    plan = plan_of(file, data, knowledge)
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
     if dry_run:
@@ -117,68 +115,6 @@ def run(
         )
     if outcome.failed:
         raise typer.Exit(1)
-
-
-@app.command()
-def report(
-    table: TableArgument,
-    output: OutputOption = OUTPUT,
-    data: DataOption = None,
-    knowledge: KnowledgeOption = None,
-    size: SizeOption = None,
-    row: RowOption = None,
-    on: OnOption = None,
-    seed: SeedOption = None,
-    setting: SettingOption = None,
-    draws: DrawsOption = None,
-    to: Annotated[
-        Path | None, typer.Option(help="Folder to write the report to; else it is only shown.")
-    ] = None,
-    formats: Annotated[
-        list[str] | None, typer.Option("--format", help="html, md, tex or csv; all of them by default.")
-    ] = None,
-    figures: Annotated[
-        str | None, typer.Option(help="Also write each figure to a file of its own: png, svg or pdf.")
-    ] = None,
-    conll: Annotated[
-        bool, typer.Option("--conll", help="Also write each run's predictions as a CoNLL file.")
-    ] = False,
-    samples: Annotated[int, typer.Option(min=0, help="Bootstrap samples; 0 compares no rows.")] = 2000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Show a table's results beside the published numbers; needs neither models nor data once it was run."""
-    from mner.experiments.formats import as_document
-    from mner.experiments.reports import describe
-    from mner.experiments.results import collect, compare_rows
-    from mner.experiments.shelf import Shelf
-    from mner.plots.figures import FORMATS
-
-    wanted = formats or list(_FORMATS)
-    for one in wanted:
-        if one not in _FORMATS:
-            raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
-    drawn_as = [suffix.removeprefix(".") for suffix in FORMATS]
-    if figures is not None and figures not in drawn_as:
-        hint = did_you_mean(figures, drawn_as)
-        raise UsageError(f"There is no format {shown(figures)} of figures.", hint=hint)
-    if to is None and (figures or conll or formats):
-        raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
-    file = _table(table, size, row, on, seed, setting, draws)
-    shelf = Shelf(output)
-    # Who says where the data lie means these; else what was run tells.
-    kept = None if data or knowledge else shelf.kept_plan(file, _table(table, size))
-    plan = kept or _plan(file, data, knowledge)
-    results = collect(plan, shelf, bars)
-    pairs = compare_rows(results, samples=samples, progress=bars) if samples else []
-    found = describe(results, pairs)
-    if to is not None:
-        _write_report(found, to, wanted, conll)
-        if figures is not None:
-            _write_figures(found, to, figures)
-    if as_json:
-        print_json(as_document(found))
-    else:
-        _show_report(found)
 
 
 @app.command(hidden=True)
@@ -236,51 +172,6 @@ def run_plan(
     return outcome
 
 
-def _write_report(report: Report, folder: Path, formats: list[str], conll: bool) -> None:
-    from mner.data.files import writing
-    from mner.experiments import formats as write
-    from mner.plots.report import report_page
-
-    name = report.results.file.name
-    writers: dict[str, Callable[[Report], str]] = {
-        "html": report_page,
-        "md": write.as_markdown,
-        "tex": write.as_latex,
-        "csv": write.as_csv,
-    }
-    for one in formats:
-        text = writers[one](report)
-        path = folder / f"{name}.{one}"
-        with writing(path, overwrite=True) as written:
-            # A lone surrogate, which JSON may bring, has no place in UTF-8.
-            written.write(text.encode("utf-8", errors="replace"))
-        err.print(f"Written: {path}", markup=False, soft_wrap=True)
-    if conll:
-        count = write.write_conll(report.results, folder / f"{name}-predictions")
-        err.print(f"Written: {count} files in {folder / f'{name}-predictions'}", markup=False, soft_wrap=True)
-
-
-def _write_figures(report: Report, folder: Path, suffix: str) -> None:
-    from mner.plots.report import save_report_figures
-
-    folder = folder / f"{report.results.file.name}-figures"
-    written = save_report_figures(report.results, folder, f".{suffix}")
-    err.print(f"Written: {len(written)} figures in {folder}", markup=False, soft_wrap=True)
-
-
-def _show_report(report: Report) -> None:
-    for note in report.notes:
-        err.print(note, markup=False)
-    for grid in report.grids:
-        if grid.key.startswith(("overview", "scores", "comparisons", "missing")):
-            table = Table(title=grid.title, title_justify="left", caption=grid.note, caption_justify="left")
-            for number, column in enumerate(grid.header):
-                table.add_column(column, justify="left" if number < grid.words else "right")
-            for row in grid.rows:
-                table.add_row(*map(Text, row))
-            out.print(table)
-
-
 def _sender(messages: BinaryIO) -> Any:
     lock = threading.Lock()
 
@@ -293,7 +184,7 @@ def _sender(messages: BinaryIO) -> Any:
     return send
 
 
-def _table(
+def table_of(
     path: Path,
     size: str | None,
     rows: list[str] | None = None,
@@ -302,13 +193,15 @@ def _table(
     settings: list[str] | None = None,
     draws: int | None = None,
 ) -> TableFile:
+    """A table at a size, of which only what is named is left."""
     from mner.experiments.tables import only, read_table
 
     file = read_table(path, size)
     return only(file, rows or (), on or (), seeds or (), settings or (), draws)
 
 
-def _plan(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:
+def plan_of(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:
+    """A table's plan; its data sets are read."""
     from mner.experiments.plans import make_plan
 
     return make_plan(file, places_of(file, data, knowledge), bars)
@@ -408,7 +301,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
     lines: dict[str, list[tuple[RunPlan, State, Estimate]]] = {}
     for one in rows:
         lines.setdefault(titles[one[0].key][0].rpartition(", seed")[0].partition(", draw")[0], []).append(one)
-    shown_table = Table(title=plan.file.table.title, title_justify="left")
+    shown_table = Table(title=Text(plan.file.table.title, style="table.title"), title_justify="left")
     for column in ("runs of", "posts x epochs", "state", "about", "by"):
         shown_table.add_column(column, no_wrap=column != "runs of")
     for title, of_line in lines.items():
@@ -416,7 +309,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
         first = of_line[0][0]
         left = [estimate for _, _, estimate in of_line if estimate.seconds]
         shown_table.add_row(
-            title,
+            Text(title),
             f"{first.posts} x {first.recipe.training.epochs}",
             ", ".join(f"{count} {state}" for state, count in states.items()),
             spoken(sum(estimate.seconds for estimate in left)) if left else "",

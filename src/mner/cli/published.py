@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
-from mner.cli.console import out, print_json
+from mner.cli.console import out, print_json, print_whole
 from mner.cli.experiment import app
 
 if TYPE_CHECKING:
@@ -68,9 +66,7 @@ def _show(table: PublishedTable) -> None:
         previous = row.kind
         cells = [_number(column, value) for column, value in row.values.items()]
         grid.add_row(row.name, *cells, style="bold" if row.ours else None)
-    # Scores that are cut off are worse than lines that a narrow terminal wraps.
-    wide = Measurement.get(out, out.options.update(width=1000), grid).maximum
-    Console(width=max(out.width, wide), highlight=False).print(grid)
+    print_whole(grid)
     out.print(table.settings, markup=False)
     for note in table.notes:
         place = ", ".join([note.row, *map(str, note.columns[:1])]) + ": " if note.row else ""

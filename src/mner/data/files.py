@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -140,7 +140,9 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     except OSError as error:
         raise DataError(f"{path} cannot be written.", got=error.strerror or str(error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Where a file stands in a folder's place, that is what was said above.
+        with suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from mner.data.writers import write_columns
 from mner.experiments.grids import NOTHING, PLUS_MINUS, Grid
+from mner.experiments.material import digest
 from mner.experiments.reports import Report
 from mner.experiments.results import MEASURES, Result, Results, types_of
 from mner.tags import Convention
@@ -187,6 +189,8 @@ def as_document(report: Report) -> dict[str, Any]:
                 "trained_on": pair.first.data,
                 "scored_on": pair.first.scored,
                 "runs": pair.runs,
+                "runs_of_second": pair.other_runs,
+                "draws_and_seeds_shared": pair.shared,
                 **pair.comparison.as_dict(),
                 "p_value_holm": pair.corrected,
             }
@@ -209,21 +213,47 @@ def write_conll(results: Results, folder: Path) -> int:
     Returns:
         How many files were written.
     """
-    count = 0
+    taken: set[str] = set()
+    folders = {row.name: unused_name(file_name(row.name), taken) for row in results.file.table.rows}
     for result in results.results:
         cell = result.cell
         draw = f"draw {cell.sampling}" if cell.sampling else ""
         trained = "" if cell.data == result.scored else f"from {cell.data}"
         parts = (result.scored, trained, cell.setting, draw, f"seed {cell.seed}")
-        name = "-".join(_file_name(part) for part in parts if part)
+        name = "-".join(file_name(part) for part in parts if part)
         posts = [
             post.as_post(entities)
             for post, entities in zip(results.posts(result), result.predicted, strict=True)
         ]
-        write_columns(posts, folder / _file_name(cell.row) / f"{name}.txt", overwrite=True)
-        count += 1
-    return count
+        path = folder / f"{unused_name(f'{folders[cell.row]}/{name}', taken)}.txt"
+        write_columns(posts, path, overwrite=True)
+    return len(results.results)
 
 
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.]+", "-", text).strip("-") or "row"
+def report_name(results: Results) -> str:
+    """A name for the files of a report; that of a part of a table is each part's own."""
+    name, part = results.file.name, results.file.part
+    # Names that are cut, or differ in punctuation alone, are still told apart.
+    return f"{name}-{file_name(part)[:60]}-{digest([part])[:6]}" if part else name
+
+
+def file_name(text: str) -> str:
+    """A name of the table as a name of a file; names that differ in punctuation alone may become one."""
+    return re.sub(r"[^\w.]+", "-", text).strip("-.") or "row"
+
+
+def unused_name(name: str, taken: set[str]) -> str:
+    """The name of a file, with a number where another has it already.
+
+    Args:
+        name: The name, without its suffix.
+        taken: The names that are used, to which this one is added; capitals make no difference, as on
+            some disks.
+    """
+    found = name
+    for number in itertools.count(2):
+        if found.casefold() not in taken:
+            break
+        found = f"{name}-{number}"
+    taken.add(found.casefold())
+    return found

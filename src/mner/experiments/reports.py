@@ -57,8 +57,13 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
         results: The results.
         pairs: Rows compared, as `compare_rows` gave them.
     """
-    table = results.file.table
-    notes = [table.note] if table.note else []
+    table, part = results.file.table, results.file.part
+    notes = []
+    if part:
+        notes = [
+            f"A part of the table alone: {part}. Means, comparisons and their correction are of this part."
+        ]
+    notes += [table.note] if table.note else []
     if results.file.size is not None and table.sizes[results.file.size].note:
         notes.append(table.sizes[results.file.size].note)
     notes += [f"{row.name}: {row.note}" for row in table.rows if row.note]
@@ -76,9 +81,8 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
     grids += [*error_grids(results), *seen_grids(results), overlap_grid(results), _every(results)]
     if results.open_cells:
         grids.append(_open(results))
-    return Report(
-        table.title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs)
-    )
+    title = f"{table.title} ({part})" if part else table.title
+    return Report(title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs))
 
 
 def _overviews(results: Results) -> list[Grid]:
@@ -188,7 +192,7 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
                 one.setting if same_row else one.row.name,
                 two.setting if same_row else two.row.name,
                 where,
-                str(pair.runs),
+                str(pair.runs) if pair.shared else f"{pair.runs} and {pair.other_runs}",
                 f"{100 * found.value:+.2f}",
                 f"{100 * found.low:+.2f} to {100 * found.high:+.2f}",
                 f"{pair.comparison.p_value:.4f}",
@@ -197,14 +201,25 @@ def _comparisons(pairs: Sequence[Pair], results: Results) -> Grid:
         )
     level = f"{100 * pairs[0].comparison.difference.level:g} % interval"
     header = ("first", "second", "posts", "runs of each", "F1 of first less second", level, "p", "p, Holm")
+    number = "the pair" if len(pairs) == 1 else f"the {len(pairs)} pairs"
     note = (
         "Interval: paired bootstrap over posts. p: approximate randomisation over posts, two-sided; Holm's "
-        f"correction is for the {len(pairs)} pairs above. Compared is the mean F1 of the runs with the draws "
-        "and seeds that both rows have; all their outputs for a post are drawn, and exchanged, together. "
-        "Whether other posts would give the same is what is tested; how much seeds differ, the deviations "
-        "above say."
+        f"correction is for {number} above. {_which_runs(pairs)} All their outputs for a post are drawn, and "
+        "exchanged, together. Whether other posts would give the same is what is tested; how much seeds "
+        "differ, the deviations above say."
     )
     return Grid("comparisons", "Any two rows on the same posts", header, tuple(rows), 3, note)
+
+
+def _which_runs(pairs: Sequence[Pair]) -> str:
+    """Of which runs the mean F1 is compared."""
+    shared = "the runs with the draws and seeds that both have"
+    none_shared = "all runs of each, for the two share no draw and seed"
+    if all(pair.shared for pair in pairs):
+        return f"Compared is the mean F1 of {shared}."
+    if not any(pair.shared for pair in pairs):
+        return f"Compared is the mean F1 of {none_shared}."
+    return f"Compared is the mean F1 of {shared}; where two numbers of runs stand, of {none_shared}."
 
 
 def _every(results: Results) -> Grid:
@@ -257,6 +272,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     seeds = sorted({result.cell.seed for result in results.results})
     facts = [
         ("table", f"{results.file.path}" + (f", size {results.file.size}" if results.file.size else "")),
+        ("part", results.file.part),
         ("paper", table.paper or ""),
         ("cells", f"{len(results.plan.cells) - len(results.open_cells)} of {len(results.plan.cells)} done"),
         ("seeds", ", ".join(map(str, seeds))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,10 @@ class Pair:
         second: The other.
         comparison: The mean F1 of the first less that of the second.
         corrected: The p-value after Holm (1979), for all pairs that the report compares.
-        runs: How many runs of each were compared.
+        runs: How many runs of the first were compared.
+        other_runs: How many of the second; as many, where draws and seeds are shared.
+        shared: Whether these are the runs of the draws and seeds that both have. Where they have none in
+            common, they are all runs of each.
     """
 
     first: Group
@@ -150,6 +154,8 @@ class Pair:
     comparison: Comparison
     corrected: float
     runs: int
+    other_runs: int
+    shared: bool
 
 
 @dataclass
@@ -278,9 +284,9 @@ def compare_rows(
 ) -> list[Pair]:
     """Compare any two rows that were scored on the same posts; settings, where there is one row alone.
 
-    The mean F1 over runs is compared, of the draws and seeds that both have (where they share none, of as
-    many runs as both have). All runs' outputs for a post are drawn together, and change places together with
-    those of the same draw and seed.
+    The mean F1 over runs is compared, of the draws and seeds that both have; where they share none, of all
+    runs of each. All runs' outputs for a post are drawn together, and change places together with those of
+    the same draw and seed.
 
     Args:
         results: The results.
@@ -301,29 +307,44 @@ def compare_rows(
             if first.row is second.row and first.place[:2] == second.place[:2] and _same_posts(first, second)
         ]
     found = []
-    runs = []
+    compared = [_compared(first, second) for first, second in pairs]
     with progress("comparing rows", len(pairs)) as advance:
-        for first, second in pairs:
-            in_pairs = _in_pairs(first, second)
-            one, two = (np.stack(side) for side in zip(*in_pairs, strict=True))
-            found.append(compare(one, two, samples=samples, seed=seed))
-            runs.append(len(in_pairs))
+        for one, two, _ in compared:
+            found.append(compare(*_side_by_side(one, two), samples=samples, seed=seed))
             advance(1)
     corrected = holm([one.p_value for one in found])
     return [
-        Pair(first, second, comparison, p, count)
-        for (first, second), comparison, p, count in zip(pairs, found, corrected, runs, strict=True)
+        Pair(first, second, comparison, p, len(one), len(two), shared)
+        for (first, second), (one, two, shared), comparison, p in zip(
+            pairs, compared, found, corrected, strict=True
+        )
     ]
 
 
-def _in_pairs(first: Group, second: Group) -> list[tuple[Counts, Counts]]:
-    """The counts of two groups' runs of the same draw and seed; sharing none, of as many as both have."""
-    others = {(result.cell.sampling, result.cell.seed): result.counts for result in second.results}
-    named = [((result.cell.sampling, result.cell.seed), result.counts) for result in first.results]
-    shared = [(counts, others[name]) for name, counts in named if name in others]
-    return shared or [
-        (one.counts, two.counts) for one, two in zip(first.results, second.results, strict=False)
-    ]
+def _compared(first: Group, second: Group) -> tuple[list[Counts], list[Counts], bool]:
+    """The counts of the runs of two groups that are compared.
+
+    Returns:
+        Those of the draws and seeds that both have, in the same order, and True; where they share none,
+        those of all runs of each, and False.
+    """
+    one, two = (
+        {(result.cell.sampling, result.cell.seed): result.counts for result in group.results}
+        for group in (first, second)
+    )
+    shared = [name for name in one if name in two]
+    if shared:
+        return [one[name] for name in shared], [two[name] for name in shared], True
+    return list(one.values()), list(two.values()), False
+
+
+def _side_by_side(one: Sequence[Counts], two: Sequence[Counts]) -> tuple[Counts, Counts]:
+    """The counts of runs as (R, N, 3) of as many runs; each is repeated as often as the others of its side.
+
+    So the mean over runs stays what it is, and each run has one of the other side to change places with.
+    """
+    count = math.lcm(len(one), len(two))
+    return np.stack([*one] * (count // len(one))), np.stack([*two] * (count // len(two)))
 
 
 def _comparable(first: Group, second: Group) -> bool:

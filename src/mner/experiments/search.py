@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from mner.errors import RecipeError
+from mner.errors import RecipeError, shown
 from mner.experiments.plans import Plan
 from mner.experiments.shelf import Shelf, now, write_document
 from mner.experiments.tables import Changes, DataEntry, Row, Seeds, Table, TableFile, merged, only
@@ -126,21 +126,27 @@ class Trial:
         values: What was tried, by dotted name.
         f1: The F1 on the validation posts by seed, of the checkpoint that they chose.
         problem: Why there is nothing.
+        runs: The keys of its runs by seed. The same values with another recipe, or data, are other runs.
     """
 
     name: str
     values: Mapping[str, Any]
     f1: tuple[float, ...] = ()
     problem: str = ""
+    runs: tuple[str, ...] = ()
 
     @property
     def mean(self) -> float:
         """The mean F1 over seeds."""
         return statistics.fmean(self.f1)
 
+    def identity(self) -> dict[str, Any]:
+        """What tells it from others, also from those of the file when it was another."""
+        return {"values": dict(self.values), "runs": list(self.runs)}
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON writes it."""
-        found: dict[str, Any] = {"values": dict(self.values), "validation_f1": list(self.f1)}
+        found: dict[str, Any] = {**self.identity(), "validation_f1": list(self.f1)}
         if self.f1:
             found["mean_validation_f1"] = self.mean
         return {**found, "problem": self.problem} if self.problem else found
@@ -175,13 +181,14 @@ def read_search(path: str | Path) -> SearchFile:
 
     Raises:
         RecipeError: It is not there, is no TOML, or has an unknown key or a value of a wrong type; a setting
-            that is searched does not exist.
+            that is searched does not exist; its data set is not to be run on, or others are to be scored.
     """
     path = Path(path)
     try:
         search = Search.model_validate(read_toml(path, "search"))
     except ValidationError as error:
         raise explained(error, str(path), Search) from error
+    _check_data(search, path)
     rows, values = [], {}
     for chosen in search.choices():
         name = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items())
@@ -203,6 +210,23 @@ def read_search(path: str | Path) -> SearchFile:
     return SearchFile(search, file, values)
 
 
+def _check_data(search: Search, path: Path) -> None:
+    """Refuse what a table may say of a data set and a search may not, whose trials all run on its one set."""
+    for name, entry in search.data.items():
+        if entry.also_score:
+            raise RecipeError(
+                f"{path}, data.{name}: a search scores no other data set.",
+                got=f"also_score of {shown(', '.join(entry.also_score))}",
+                hint="Leave also_score out; a table of experiments can score the winner on others.",
+            )
+        if not entry.shown:
+            raise RecipeError(
+                f"{path}, data.{name}: every trial of a search is run on it.",
+                got="shown = false",
+                hint="Leave shown out.",
+            )
+
+
 def _nested(key: str, value: Any) -> Changes:
     names = key.split(".")
     if not all(names) or len(names) < 2:
@@ -218,15 +242,14 @@ def trials_of(search: SearchFile, plan: Plan, shelf: Shelf) -> list[Trial]:
     found = []
     for row in search.file.table.rows:
         scores, problems = [], []
-        for cell in plan.cells:
-            if cell.row != row.name:
-                continue
-            run = plan.runs[cell.run]
+        runs = [plan.runs[cell.run] for cell in plan.cells if cell.row == row.name]
+        for run in runs:
             if shelf.is_trained(run):
                 scores.append(shelf.training_of(run)["chosen"]["f1"])
             else:
                 problems.append(shelf.failure_of(run).get("error") or str(shelf.state(run)))
-        found.append(Trial(row.name, search.values[row.name], tuple(scores), "; ".join(problems)))
+        keys = tuple(run.key for run in runs)
+        found.append(Trial(row.name, search.values[row.name], tuple(scores), "; ".join(problems), keys))
     return found
 
 
@@ -242,35 +265,57 @@ def keep_result(
         search: The search.
         shelf: The folder of results.
         trials: What its trials gave.
-        test: The winner's scores on the test posts, if they were scored.
+        test: The winner's scores on the test posts, if they were scored now.
 
     Returns:
-        The result as it is written; it counts the winners of this file that have been scored on test posts.
+        The result as it is written. It names all winners of this file that have been scored on test posts,
+        with their scores; those of the winner stay while its runs are the same.
     """
     path = shelf.root / _FOLDER / f"{search.file.name}.json"
     before = read_json(path) if path.is_file() else {}
     winner = search.winner(trials)
+    identity = None if winner is None else winner.identity()
     tested = list(before.get("tested_winners", []))
-    if test is not None and winner is not None and dict(winner.values) not in tested:
-        tested.append(dict(winner.values))
-    chosen_on = "the validation posts alone; no test post was looked at"
-    if tested:
-        chosen_on = "the validation posts alone; test posts were then scored for the winner alone"
-    if len(tested) > 1:
-        chosen_on += (
-            f", but for {len(tested)} winners of this file, which has changed in between: the last score on "
-            "test posts is not free of what was learnt from the ones before"
-        )
+    if test and identity is not None:
+        tested = [*(one for one in tested if not _is(one, identity)), {**identity, "test": dict(test)}]
+    scores = next((one["test"] for one in tested if identity is not None and _is(one, identity)), None)
     result = {
         "title": search.search.title,
         "method": search.search.method,
-        "chosen_on": chosen_on,
+        "chosen_on": _chosen_on(len(tested), winner_tested=scores is not None),
         "seeds": search.search.seeds,
         "winner": None if winner is None else winner.as_dict(),
-        "test": test,
+        "test": scores,
         "tested_winners": tested,
         "trials": [trial.as_dict() for trial in trials],
         "written": now(),
     }
     write_document(path, result)
     return result
+
+
+def _is(tested: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether a winner that was scored on test posts is this one."""
+    return all(tested.get(key) == value for key, value in identity.items())
+
+
+def _chosen_on(tested: int, *, winner_tested: bool) -> str:
+    """What the winner was chosen on.
+
+    Args:
+        tested: How many winners of the file have ever been scored on test posts.
+        winner_tested: Whether this winner is one of them.
+    """
+    validation = "the validation posts alone"
+    if not tested:
+        return f"{validation}; no test post was looked at"
+    if not winner_tested:
+        earlier = "an earlier winner" if tested == 1 else f"{tested} earlier winners"
+        return f"{validation}; test posts were scored for {earlier} of this file, not for this one"
+    found = f"{validation}; test posts were then scored for the winner alone"
+    if tested > 1:
+        found += (
+            f", but for {tested} winners of this file, which has changed in between: the last score on "
+            "test posts is not free of what was learnt from the ones before"
+        )
+    return found

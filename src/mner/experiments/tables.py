@@ -237,12 +237,14 @@ class TableFile:
         table: What it says, the size's seeds, samplings and data sets applied.
         size: The chosen size, or None where the table has none.
         rows: The rows of the file, with those that were left out: another may pre-train as they do.
+        part: Which part of the table this is, in words, where `only` has left something out.
     """
 
     path: Path
     table: Table
     size: str | None
     rows: tuple[Row, ...]
+    part: str = ""
 
     @property
     def name(self) -> str:
@@ -422,7 +424,32 @@ def only(
                 "data": _showing(table.data, data or None),
             }
         ),
+        part="; ".join(filter(None, (file.part, _part(table, rows, data, seeds, settings, draws)))),
     )
+
+
+def _part(
+    table: Table,
+    rows: Sequence[str],
+    data: Sequence[str],
+    seeds: Sequence[int],
+    settings: Sequence[str],
+    draws: int | None,
+) -> str:
+    """What is left of a table by `only`, in words and in the table's order; empty where all of it is."""
+    found = []
+    for what, there, wanted in (
+        ("row", [row.name for row in table.rows], rows),
+        ("data set", [name for name, entry in table.data.items() if entry.shown], data),
+        ("setting", [setting.name for setting in table.settings], settings),
+        ("seed", sorted({*table.seeds, *(seed for row in table.rows for seed in row.seeds or ())}), seeds),
+        ("draw", range(1, table.samplings + 1), range(1, (draws or 0) + 1)),
+    ):
+        # A data set that no row is run on may be named too.
+        left = [name for name in there if name in wanted] or list(wanted)
+        if left and len(left) < len(there):
+            found.append(f"{what}{'s' if len(left) > 1 else ''} {', '.join(map(str, left))}")
+    return "; ".join(found)
 
 
 def _among(there: Iterable[int], wanted: Sequence[int]) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mner.evaluation.calibration import Calibration
-from mner.plots.figures import COLOURS, INK, drawing, grid, hatch, new_figure
+from mner.plots.figures import COLOURS, INK, drawing, grid, hatch, new_figure, plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,12 +67,12 @@ def reliability_figure(found: Calibration, title: str = "") -> Figure:
             linewidth=0.5,
         )
         below.set_yscale("symlog", linthresh=1)
-        # Its own numbers are formulas, and none are set here.
-        below.yaxis.set_major_formatter("{x:,g}")
+        plain_numbers(below.yaxis)
         below.set_ylim(bottom=0)
         below.set_ylabel("entities (log)")
         below.set_xlabel("confidence")
-        brier = "" if found.brier is None else f", Brier score {found.brier:.3f}"
-        said = f"expected calibration error {100 * found.expected_error:.2f} %{brier}\n{found.count} entities"
+        brier = "" if found.brier is None else f"Brier score {found.brier:.3f}, "
+        # In one line it would be wider than the figure.
+        said = f"expected calibration error {100 * found.expected_error:.2f} %\n{brier}{found.count} entities"
         axes.set_title(f"{title}\n{said}" if title else said, fontsize="small")
     return figure

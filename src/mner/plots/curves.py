@@ -1,4 +1,4 @@
-"""Learning curves: how good a model was after each epoch, over several seeds."""
+"""Learning curves: how good a model was after each epoch, over several runs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ def curves_figure(
     *,
     losses: Mapping[str, Sequence[Curve]] | None = None,
     quantity: str = "F1 on the validation posts (%)",
+    repeats: str = "seeds",
 ) -> Figure:
-    """The mean over seeds with a band of one standard deviation, and beside it, where given, the losses.
+    """The mean over runs with a band of one standard deviation, and beside it, where given, the losses.
 
     Args:
-        curves: For each series the curves of its seeds; fractions from 0 to 1, shown in per cent.
+        curves: For each series the curves of its runs; fractions from 0 to 1, shown in per cent.
         title: What stands above.
-        losses: For each series the training losses of its seeds.
+        losses: For each series the training losses of its runs.
         quantity: What the curves are of.
+        repeats: In what the runs of a series differ, in the plural.
     """
     with drawing():
         figure = new_figure(10.0 if losses else 6.5, 4.0)
@@ -36,11 +38,11 @@ def curves_figure(
         several = False
         for number, (name, runs) in enumerate(curves.items()):
             in_percent = [[(epoch, 100 * value) for epoch, value in run] for run in runs]
-            several |= _draw(panels[0], number, name, in_percent)
+            several |= _draw(panels[0], number, name, in_percent, repeats)
         panels[0].set_ylabel(quantity)
         if losses:
             for number, name in enumerate(curves):
-                _draw(panels[1], number, name, losses.get(name, ()))
+                _draw(panels[1], number, name, losses.get(name, ()), repeats)
             panels[1].set_ylabel("training loss")
         for axes in panels:
             axes.set_xlabel("epoch")
@@ -48,7 +50,7 @@ def curves_figure(
             grid(axes, "both")
         handles, names = panels[0].get_legend_handles_labels()
         if len(names) > 1 or several:
-            note = "band: standard deviation over seeds" if several else None
+            note = f"band: standard deviation over {repeats}" if several else None
             # About eleven letters of the legend fit into an inch, and a line is drawn before each name.
             columns = max(1, int(11 * figure.get_figwidth() / (6 + max(map(len, names)))))
             figure.legend(
@@ -77,13 +79,13 @@ def mean_curve(runs: Sequence[Curve]) -> tuple[list[float], list[float], list[fl
     return epochs, means, [stdev(at[epoch]) if len(at[epoch]) > 1 else 0.0 for epoch in epochs]
 
 
-def _draw(axes: object, number: int, name: str, runs: Sequence[Curve]) -> bool:
+def _draw(axes: object, number: int, name: str, runs: Sequence[Curve], repeats: str) -> bool:
     """Draw a series; whether it has a band."""
     from matplotlib.axes import Axes
 
     assert isinstance(axes, Axes)
     epochs, means, deviations = mean_curve(runs)
-    of_seeds = f"{name} ({len(runs)} seeds)" if len(runs) > 1 else name
+    counted = f"{name} ({len(runs)} {repeats})" if len(runs) > 1 else name
     axes.plot(
         epochs,
         means,
@@ -91,7 +93,7 @@ def _draw(axes: object, number: int, name: str, runs: Sequence[Curve]) -> bool:
         linestyle=line(number),
         marker=marker(number),
         markersize=4,
-        label=of_seeds,
+        label=counted,
     )
     if len(runs) < 2:
         return False

@@ -135,6 +135,20 @@ def grid(axes: Any, axis: str = "y") -> None:
     axes.set_axisbelow(True)
 
 
+def plain_numbers(axis: Any) -> None:
+    """Numbers as they are on a logarithmic axis: matplotlib would write formulas, which are not read here.
+
+    Args:
+        axis: Of matplotlib, such as `axes.xaxis`; its scale is set already.
+    """
+    from matplotlib.ticker import LogFormatter, StrMethodFormatter
+
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    if axis.get_scale() == "log":
+        # Between the powers of ten some are named too where the axis is short.
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))
+
+
 def figure_as_svg(figure: Figure, label: str = "") -> str:
     """A figure as an `svg` element to be put into an HTML page, in the colour of the text around it.
 

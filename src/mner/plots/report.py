@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from mner.evaluation.calibration import entity_calibration
 from mner.evaluation.errors import confusion, differences
 from mner.experiments.analysis import errors_of, gold_of
+from mner.experiments.formats import unused_name
 from mner.experiments.grids import Grid, place_of
 from mner.experiments.reports import Report
-from mner.experiments.results import Group, Results, types_of
+from mner.experiments.results import Group, Result, Results, types_of
 from mner.html import document, type_classes
 from mner.plots.calibration import reliability_figure
 from mner.plots.curves import Curve, curves_figure
@@ -146,10 +147,12 @@ def save_report_figures(results: Results, folder: Path, suffix: str) -> list[Pat
         UsageError: A file cannot be written.
     """
     written = []
+    taken: set[str] = set()
     for title, figures in report_figures(results).items():
         for number, figure in enumerate(figures.values(), start=1):
             name = re.sub(r"\W+", "-", title).strip("-").lower()
-            path = folder / f"{name}{f'-{number}' if len(figures) > 1 else ''}{suffix}"
+            numbered = f"{name}-{number}" if len(figures) > 1 else name
+            path = folder / f"{unused_name(numbered, taken)}{suffix}"
             save_figure(figure, path)
             written.append(path)
     return written
@@ -186,9 +189,10 @@ def _by_setting(results: Results, groups: Sequence[Group], label: str | None = N
         name = f"F1 of {label or 'all types'} by {table.axis or 'setting'}"
         name += f", part {number + 1}" if number else ""
         if samples and all(sample.posts for sample in samples):
-            figures[name] = few_shot_figure(chosen, label or "")
+            figures[name] = few_shot_figure(chosen, label or "", repeats=_repeats(groups))
         else:
-            figures[name] = sensitivity_figure(chosen, table.axis or "setting", label or "")
+            axis = table.axis or "setting"
+            figures[name] = sensitivity_figure(chosen, axis, label or "", repeats=_repeats(groups))
     return figures
 
 
@@ -209,7 +213,7 @@ def _curves(results: Results, groups: Sequence[Group]) -> Mapping[str, Figure]:
             losses.setdefault(name, []).append(found)
     return {
         f"learning curves, part {number + 1}": curves_figure(
-            chosen, losses={name: losses[name] for name in chosen}
+            chosen, losses={name: losses[name] for name in chosen}, repeats=_repeats(groups)
         )
         for number, chosen in enumerate(_portions(curves))
     }
@@ -251,8 +255,23 @@ def _reliability(results: Results, groups: Sequence[Group]) -> Mapping[str, Figu
 
 def _of_run(group: Group) -> str:
     """The group, and which of its runs is looked at where there are several."""
-    cell = group.results[0].cell
-    return _named(group) if len(group.results) == 1 else f"{_named(group)}, seed {cell.seed}"
+    if len(group.results) == 1:
+        return _named(group)
+    return f"{_named(group)}, {_draw_and_seed(group.results[0])}"
+
+
+def _draw_and_seed(result: Result) -> str:
+    cell = result.cell
+    return (f"draw {cell.sampling}, " if cell.sampling else "") + f"seed {cell.seed}"
+
+
+def _repeats(groups: Sequence[Group]) -> str:
+    """In what the runs of a group differ; where both draws and seeds, each is a run."""
+    draws = any(len({result.cell.sampling for result in group.results}) > 1 for group in groups)
+    seeds = any(len({result.cell.seed for result in group.results}) > 1 for group in groups)
+    if draws:
+        return "runs" if seeds else "draws"
+    return "seeds"
 
 
 def _differing(results: Results, labels: list[str]) -> list[str]:
@@ -279,8 +298,10 @@ def _differing(results: Results, labels: list[str]) -> list[str]:
         )
         key = f'<ul class="legend">{legend}<li>{RIGHT} right</li><li>{WRONG} wrong</li></ul>'
         body = differences_as_html(posts, found, names, classes, MOST_POSTS)
-        about = f"Seeds {one.cell.seed} and {two.cell.seed}."
-        parts.append(f"<details><summary>{escape(title)}</summary><p>{about}</p>{key}\n{body}</details>")
+        about = f"{names[0]}: {_draw_and_seed(one)}. {names[1]}: {_draw_and_seed(two)}."
+        parts.append(
+            f"<details><summary>{escape(title)}</summary><p>{escape(about)}</p>{key}\n{body}</details>"
+        )
     return parts
 
 

@@ -1,4 +1,4 @@
-"""How scores change with a setting, or with the number of posts to train on; error bars over seeds."""
+"""How scores change with a setting, or with the number of posts to train on; error bars over runs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from mner.plots.figures import colour, drawing, grid, line, marker, new_figure
+from mner.plots.figures import colour, drawing, grid, line, marker, new_figure, plain_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Setting = float | str | bool
 Series = Mapping[Setting, Sequence[float]]
-"""For each value of a setting the scores of its seeds or samples, fractions from 0 to 1."""
+"""For each value of a setting the scores of its runs, fractions from 0 to 1."""
 
 
 def sensitivity_figure(
@@ -23,6 +23,7 @@ def sensitivity_figure(
     *,
     quantity: str = "F1 on the test posts (%)",
     logarithmic: bool = False,
+    repeats: str = "seeds",
 ) -> Figure:
     """Means with a standard deviation, and behind them faintly each single score.
 
@@ -32,6 +33,7 @@ def sensitivity_figure(
         title: What stands above.
         quantity: What the scores are; they are shown in per cent.
         logarithmic: Whether the setting's axis is logarithmic. Only where all its values are numbers.
+        repeats: In what the runs of a value differ, in the plural.
     """
     values = list(dict.fromkeys(value for scores in series.values() for value in scores))
     named = any(isinstance(value, str | bool) for value in values)
@@ -42,8 +44,6 @@ def sensitivity_figure(
         else dict(zip(values, numbers, strict=True))
     )
     with drawing():
-        from matplotlib.ticker import LogFormatter
-
         figure = new_figure(6.5, 4.0)
         axes = figure.subplots()
         several = False
@@ -70,15 +70,14 @@ def sensitivity_figure(
             )
         if logarithmic and not named:
             axes.set_xscale("log")
-            for formatted in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                formatted(LogFormatter(minor_thresholds=(1.5, 0.4)))
+            plain_numbers(axes.xaxis)
         if named or len(values) <= 10:
             ticks = sorted(place, key=lambda value: place[value])
             axes.set_xticks([place[value] for value in ticks], [_shown(value) for value in ticks])
             axes.minorticks_off()
         if named:
             axes.set_xlim(-0.6, len(values) - 0.4)
-        axes.set_xlabel(setting + ("\nbars: standard deviation over seeds" if several else ""))
+        axes.set_xlabel(setting + (f"\nbars: standard deviation over {repeats}" if several else ""))
         axes.set_ylabel(quantity)
         grid(axes)
         if len(series) > 1:
@@ -88,21 +87,24 @@ def sensitivity_figure(
     return figure
 
 
-def few_shot_figure(series: Mapping[str, Series], title: str = "", *, share: bool = False) -> Figure:
+def few_shot_figure(
+    series: Mapping[str, Series], title: str = "", *, share: bool = False, repeats: str = "seeds"
+) -> Figure:
     """Scores by the number of posts that were trained on.
 
     Args:
         series: For each system its scores by the number, or share from 0 to 1, of posts.
         title: What stands above.
         share: Whether the values are shares; numbers are shown on a logarithmic axis.
+        repeats: In what the runs of a value differ, in the plural.
     """
     if share:
         in_percent: dict[str, Series] = {
             name: {round(100 * float(value), 6): found for value, found in scores.items()}
             for name, scores in series.items()
         }
-        return sensitivity_figure(in_percent, "share of the training posts (%)", title)
-    return sensitivity_figure(series, "training posts", title, logarithmic=True)
+        return sensitivity_figure(in_percent, "share of the training posts (%)", title, repeats=repeats)
+    return sensitivity_figure(series, "training posts", title, logarithmic=True, repeats=repeats)
 
 
 def _shown(value: Setting) -> str:

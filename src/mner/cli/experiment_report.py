@@ -1,0 +1,192 @@
+"""`mner experiment report`: a table's results beside the published numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from mner.cli.console import bars, err, out, print_json, print_whole, width_of
+from mner.cli.experiment import (
+    OUTPUT,
+    DataOption,
+    DrawsOption,
+    KnowledgeOption,
+    OnOption,
+    OutputOption,
+    RowOption,
+    SeedOption,
+    SettingOption,
+    SizeOption,
+    TableArgument,
+    app,
+    plan_of,
+    table_of,
+)
+from mner.errors import UsageError, did_you_mean, shown
+
+if TYPE_CHECKING:
+    from mner.experiments.grids import Grid
+    from mner.experiments.reports import Report
+
+_FORMATS = ("html", "md", "tex", "csv")
+
+
+@app.command()
+def report(
+    table: TableArgument,
+    output: OutputOption = OUTPUT,
+    data: DataOption = None,
+    knowledge: KnowledgeOption = None,
+    size: SizeOption = None,
+    row: RowOption = None,
+    on: OnOption = None,
+    seed: SeedOption = None,
+    setting: SettingOption = None,
+    draws: DrawsOption = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write the report to; else it is only shown.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="html, md, tex or csv; all of them by default.")
+    ] = None,
+    figures: Annotated[
+        str | None, typer.Option(help="Also write each figure to a file of its own: png, svg or pdf.")
+    ] = None,
+    conll: Annotated[
+        bool, typer.Option("--conll", help="Also write each run's predictions as a CoNLL file.")
+    ] = False,
+    samples: Annotated[int, typer.Option(min=0, help="Bootstrap samples; 0 compares no rows.")] = 2000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Show a table's results beside the published numbers; needs neither models nor data once it was run."""
+    from mner.experiments.formats import as_document
+    from mner.experiments.reports import describe
+    from mner.experiments.results import collect, compare_rows
+    from mner.experiments.shelf import Shelf
+    from mner.plots.figures import FORMATS
+
+    wanted = formats or list(_FORMATS)
+    for one in wanted:
+        if one not in _FORMATS:
+            raise UsageError(f"There is no format {shown(one)}.", hint=did_you_mean(one, _FORMATS))
+    drawn_as = [suffix.removeprefix(".") for suffix in FORMATS]
+    if figures is not None and figures not in drawn_as:
+        hint = did_you_mean(figures, drawn_as)
+        raise UsageError(f"There is no format {shown(figures)} of figures.", hint=hint)
+    if to is None and (figures or conll or formats):
+        raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
+    if to is not None:
+        _refuse_file(to)
+    file = table_of(table, size, row, on, seed, setting, draws)
+    shelf = Shelf(output)
+    # Who says where the data lie means these; else what was run tells.
+    kept = None if data or knowledge else shelf.kept_plan(file, table_of(table, size))
+    plan = kept or plan_of(file, data, knowledge)
+    results = collect(plan, shelf, bars)
+    pairs = compare_rows(results, samples=samples, progress=bars) if samples else []
+    found = describe(results, pairs)
+    if to is not None:
+        _write_report(found, to, wanted, conll)
+        if figures is not None:
+            _write_figures(found, to, figures)
+    if as_json:
+        print_json(as_document(found))
+    else:
+        _show_report(found)
+
+
+def _refuse_file(folder: Path) -> None:
+    """Refuse a file where a folder is to be, before anything is computed.
+
+    Raises:
+        UsageError: The path, or one above it, is a file.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UsageError(
+            f"The report cannot be written to {folder}.",
+            expected="a folder, which need not be there yet",
+            got=f"the file {there}",
+            hint="Give another folder with --to.",
+        )
+
+
+def _write_report(report: Report, folder: Path, formats: list[str], conll: bool) -> None:
+    from mner.data.files import writing
+    from mner.experiments import formats as write
+    from mner.plots.report import report_page
+
+    name = write.report_name(report.results)
+    writers: dict[str, Callable[[Report], str]] = {
+        "html": report_page,
+        "md": write.as_markdown,
+        "tex": write.as_latex,
+        "csv": write.as_csv,
+    }
+    for one in formats:
+        text = writers[one](report)
+        path = folder / f"{name}.{one}"
+        with writing(path, overwrite=True) as written:
+            # A lone surrogate, which JSON may bring, has no place in UTF-8.
+            written.write(text.encode("utf-8", errors="replace"))
+        err.print(f"Written: {path}", markup=False, soft_wrap=True)
+    if conll:
+        count = write.write_conll(report.results, folder / f"{name}-predictions")
+        err.print(f"Written: {count} files in {folder / f'{name}-predictions'}", markup=False, soft_wrap=True)
+
+
+def _write_figures(report: Report, folder: Path, suffix: str) -> None:
+    from mner.experiments.formats import report_name
+    from mner.plots.report import save_report_figures
+
+    folder = folder / f"{report_name(report.results)}-figures"
+    written = save_report_figures(report.results, folder, f".{suffix}")
+    err.print(f"Written: {len(written)} figures in {folder}", markup=False, soft_wrap=True)
+
+
+def _show_report(report: Report) -> None:
+    for note in report.notes:
+        err.print(note, markup=False)
+    for grid in report.grids:
+        if not grid.key.startswith(("overview", "scores", "comparisons", "missing")):
+            continue
+        if grid.words == len(grid.header):
+            # Sentences, such as errors: these can be wrapped.
+            out.print(_drawn(grid, grid.header, whole=False))
+            continue
+        drawn = _drawn(grid, grid.header)
+        if width_of(drawn) > out.width:
+            drawn = _drawn(grid, _in_lines(grid))
+        print_whole(drawn)
+
+
+def _drawn(grid: Grid, header: Sequence[str], *, whole: bool = True) -> Table:
+    """A grid for the terminal; each cell in one line, unless it need not stay whole."""
+    # Names of a table may look like markup.
+    table = Table(
+        title=Text(grid.title, style="table.title"),
+        title_justify="left",
+        caption=Text(grid.note, style="table.caption"),
+        caption_justify="left",
+    )
+    for number, column in enumerate(header):
+        justify: Literal["left", "right"] = "left" if number < grid.words else "right"
+        table.add_column(Text(column), justify=justify, no_wrap=whole, overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _in_lines(grid: Grid) -> list[str]:
+    """The header of a grid in lines that make no column wider than its cells and its longest word."""
+    header = []
+    for number, name in enumerate(grid.header):
+        width = max(map(len, [*name.split(), *(row[number] for row in grid.rows), "-"]))
+        header.append("\n".join(wrap(name, width)))
+    return header
