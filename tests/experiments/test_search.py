@@ -67,6 +67,21 @@ def test_draws_are_seeded_within_their_range_and_none_is_tried_twice(workshop):
         ("training.epochs", "epochs", "epochs names no setting"),
         ("[values]", "[valeus]", "no setting valeus. Did you mean 'values'"),
         ("[data.small]", "[data.small]\n[data.other]", "data has a wrong value"),
+        (
+            "[data.small]",
+            '[data.small]\nalso_score = { other = "" }',
+            "a search scores no other data set.*also_score",
+        ),
+        (
+            "[data.small]",
+            '[data.small]\nalso_score = { small = "" }',
+            "a search scores no other data set.*also_score",
+        ),
+        (
+            "[data.small]",
+            "[data.small]\nshown = false",
+            "every trial of a search is run on it.*shown = false",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(workshop, old, new, message):

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from mner.errors import RecipeError
+from mner.errors import RecipeError, shown
 from mner.experiments.plans import Plan
 from mner.experiments.shelf import Shelf, now, write_document
 from mner.experiments.tables import Changes, DataEntry, Row, Seeds, Table, TableFile, merged, only
@@ -181,13 +181,14 @@ def read_search(path: str | Path) -> SearchFile:
 
     Raises:
         RecipeError: It is not there, is no TOML, or has an unknown key or a value of a wrong type; a setting
-            that is searched does not exist.
+            that is searched does not exist; its data set is not to be run on, or others are to be scored.
     """
     path = Path(path)
     try:
         search = Search.model_validate(read_toml(path, "search"))
     except ValidationError as error:
         raise explained(error, str(path), Search) from error
+    _check_data(search, path)
     rows, values = [], {}
     for chosen in search.choices():
         name = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items())
@@ -207,6 +208,23 @@ def read_search(path: str | Path) -> SearchFile:
         for setting in file.settings_of(row, next(iter(search.data))):
             file.recipe(row, setting)
     return SearchFile(search, file, values)
+
+
+def _check_data(search: Search, path: Path) -> None:
+    """Refuse what a table may say of a data set and a search may not, whose trials all run on its one set."""
+    for name, entry in search.data.items():
+        if entry.also_score:
+            raise RecipeError(
+                f"{path}, data.{name}: a search scores no other data set.",
+                got=f"also_score of {shown(', '.join(entry.also_score))}",
+                hint="Leave also_score out; a table of experiments can score the winner on others.",
+            )
+        if not entry.shown:
+            raise RecipeError(
+                f"{path}, data.{name}: every trial of a search is run on it.",
+                got="shown = false",
+                hint="Leave shown out.",
+            )
 
 
 def _nested(key: str, value: Any) -> Changes:
