@@ -8,6 +8,7 @@ import math
 import pytest
 
 from mner.cli.app import run
+from mner.cli.console import out
 from mner.errors import RecipeError
 from mner.experiments.material import places
 from mner.experiments.plans import make_plan
@@ -171,3 +172,23 @@ def test_a_score_on_test_posts_stays_with_its_winner_and_every_winner_counts(wor
     assert "2 winners of this file" in document["chosen_on"]
     (workshop / "recipe.toml").write_text(recipe)
     assert search()[1]["test"] == first["test"] == scores
+
+
+def test_scores_of_trials_are_shown_whole_however_narrow_the_terminal(workshop, capsys, monkeypatch):
+    search = written(
+        workshop, SEARCH.replace("[1, 2]\n[data", "[1, 2, 3, 4]\n[data").replace("= [1, 2]", "= [1]")
+    )
+    shelf = Shelf(workshop / "results")
+    plan = make_plan(search.file, places(search.file, {}, {}), test=False)
+    run_here(plan, shelf)
+    monkeypatch.setattr(out, "width", 40)
+    words = ["experiment", "search", str(workshop / "search.toml"), "--output", str(shelf.root)]
+    assert run(words) == 0
+    printed = capsys.readouterr().out
+    for trial in trials_of(search, plan, shelf):
+        by_seed = ", ".join(f"{100 * value:.2f}" for value in trial.f1)
+        line = next(
+            line for line in printed.splitlines() if f" {trial.values['training.learning_rate']} " in line
+        )
+        assert f" {100 * trial.mean:.2f} " in line
+        assert f" {by_seed} " in line

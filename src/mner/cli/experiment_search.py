@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, err, out, print_json, print_whole
 from mner.cli.experiment import (
     OUTPUT,
     DataOption,
@@ -78,17 +78,18 @@ def _show(result: dict[str, Any]) -> None:
     table = Table(title=title, title_justify="left")
     names = list(result["trials"][0]["values"])
     for name in names:
-        table.add_column(name, overflow="fold")
+        table.add_column(name)
     table.add_column("F1 on validation", justify="right")
     table.add_column("by seed", justify="right")
-    table.add_column("")
+    # Sentences can be wrapped, where something failed.
+    table.add_column("", max_width=60)
     for trial in sorted(result["trials"], key=lambda one: -one.get("mean_validation_f1", -1.0)):
         scores = [f"{100 * value:.2f}" for value in trial["validation_f1"]]
         mean = f"{100 * trial['mean_validation_f1']:.2f}" if scores else ""
         verdict = trial.get("problem") or ("best" if trial == result["winner"] else "")
         values = (Text(str(trial["values"][name])) for name in names)
         table.add_row(*values, mean, ", ".join(scores), Text(verdict))
-    out.print(table)
+    print_whole(table)
     if result["test"]:
         out.print(f"The winner's F1 on the test posts: {100 * result['test']['f1']['mean']:.2f}")
     elif result["tested_winners"]:
