@@ -53,6 +53,26 @@ def test_a_part_of_a_table_is_reported_without_data_once_the_whole_was_run(finis
     assert "data set small" in capsys.readouterr().err
 
 
+def test_a_part_that_is_run_again_on_changed_data_stands_in_the_report_of_the_whole(
+    finished, tmp_path, capsys
+):
+    moved = tmp_path / finished[0].name
+    shutil.copytree(finished[0], moved)
+    path = moved / "small" / "train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    words = [str(moved / "table.toml"), "--output", str(moved / "results"), "--json"]
+    part = ["--row", "two", "--seed", "2", "--accept-changed-data"]
+    assert run(["experiment", "run", *words, *part, "--data", str(moved)]) == 0
+    (new,) = json.loads(capsys.readouterr().out)["ran"]
+    assert run(["experiment", "report", *words, "--samples", "0"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    old = {(cell.row, cell.seed): finished[1].runs[cell.run].folder_name for cell in finished[1].cells}
+    assert {group["row"]: group["runs"] for group in groups} == {
+        "one": [old["one", 1], old["one", 2]],
+        "two": [old["two", 1], new],
+    }
+
+
 def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path, capsys):
     words = ["experiment", "report", str(copied / "table.toml"), "--output", str(copied / "results")]
     assert run([*words, "--to", str(tmp_path / "out"), "--format", "md", "--samples", "0"]) == 0

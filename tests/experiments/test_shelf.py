@@ -15,7 +15,10 @@ import torch
 from mner.data.dataset import Dataset
 from mner.errors import DataError, UsageError
 from mner.experiments.job import do_run
+from mner.experiments.material import places
+from mner.experiments.plans import make_plan, plan_name
 from mner.experiments.shelf import Shelf, State, is_disk_full
+from mner.experiments.tables import only
 from mner.recognizer import Recognizer
 from tests.experiments.conftest import TABLE, planned, run_here
 
@@ -219,3 +222,87 @@ def test_a_really_full_disk_leaves_whole_files_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "There is no room left for" in done.stdout
     assert "second.json" in done.stdout
+
+
+def shown(shelf, whole, **part):
+    """What a report of a part of a table shows: for each row and seed the run."""
+    kept = shelf.kept_plan(only(whole, **part), whole)
+    return None if kept is None else {(cell.row, cell.seed): cell.run for cell in kept.cells}
+
+
+def with_a_post_less(workshop):
+    """Change the data."""
+    path = workshop / "small" / "train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def kept_of(workshop, shelf, **part):
+    """Keep the plan of a part of the table as the data are now; the run of each row and seed."""
+    whole = planned(workshop, TABLE).file
+    file = only(whole, **part)
+    plan = make_plan(file, places(file, {}, {}))
+    shelf.keep_plan(plan, whole)
+    return {(cell.row, cell.seed): cell.run for cell in plan.cells}
+
+
+def test_what_was_run_last_is_reported_of_a_table_and_of_its_parts(workshop):
+    shelf = Shelf(workshop / "results")
+    whole = planned(workshop, TABLE).file
+    old = kept_of(workshop, shelf)
+    with_a_post_less(workshop)
+    new = kept_of(workshop, shelf, rows=["two"])
+    assert set(new) == {("two", 1), ("two", 2)}
+    assert not set(new.values()) & set(old.values())
+    assert shown(shelf, whole) == {**old, **new}
+    assert shown(shelf, whole, rows=["two"], seeds=[2]) == {("two", 2): new["two", 2]}
+    # The other way round: the whole table after the part.
+    with_a_post_less(workshop)
+    newest = kept_of(workshop, shelf)
+    assert not set(newest.values()) & {*old.values(), *new.values()}
+    assert shown(shelf, whole) == newest
+    assert shown(shelf, whole, rows=["two"]) == {place: newest[place] for place in (("two", 1), ("two", 2))}
+
+
+def test_parts_of_a_table_that_were_run_one_by_one_are_the_table(workshop):
+    shelf = Shelf(workshop / "results")
+    whole = planned(workshop, TABLE).file
+    two = kept_of(workshop, shelf, rows=["two"])
+    assert shown(shelf, whole) is None
+    assert shown(shelf, whole, rows=["one"]) is None
+    assert shown(shelf, whole, rows=["two"]) == two
+    # A part of a part, on other data, comes in its place.
+    with_a_post_less(workshop)
+    again = kept_of(workshop, shelf, rows=["two"], seeds=[1])
+    assert shown(shelf, whole, rows=["two"]) == {**two, **again}
+    one = kept_of(workshop, shelf, rows=["one"])
+    assert shown(shelf, whole) == {**one, **two, **again}
+
+
+def test_a_part_that_was_kept_on_its_own_counts_until_the_table_is_run_again(workshop):
+    # As shelves have it whose parts were run when they did not yet join the table.
+    shelf = Shelf(workshop / "results")
+    whole = planned(workshop, TABLE).file
+    kept_of(workshop, shelf)
+    with_a_post_less(workshop)
+    file = only(whole, ["two"])
+    part = make_plan(file, places(file, {}, {}))
+    shelf.keep_plan(part)
+    (alone,) = set((shelf.root / "tables").iterdir()) - {shelf.root / "tables" / f"{plan_name(whole)}.json"}
+    later = (shelf.root / "tables" / f"{plan_name(whole)}.json").stat().st_mtime_ns + 10**9
+    os.utime(alone, ns=(later, later))
+    assert shown(shelf, whole, rows=["two"]) == {(c.row, c.seed): c.run for c in part.cells}
+    os.utime(alone, ns=(0, 0))
+    newest = kept_of(workshop, shelf)
+    assert shown(shelf, whole, rows=["two"]) == {place: newest[place] for place in (("two", 1), ("two", 2))}
+
+
+def test_a_run_that_others_start_from_stays_with_what_is_kept(workshop):
+    text = TABLE + 'pretrain = { data = "small" }\n'
+    whole = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    shelf.keep_plan(whole)
+    file = only(whole.file, ["two"], seeds=[2])
+    shelf.keep_plan(make_plan(file, places(file, {}, {})), whole.file)
+    kept = shelf.kept_plan(whole.file, whole.file)
+    assert kept.cells == whole.cells
+    assert kept.runs == whole.runs

@@ -96,6 +96,7 @@ def run(
 ) -> None:
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
+    from mner.experiments.tables import read_table
 
     file = _table(table, size, row, on, seed, setting, draws)
     plan = _plan(file, data, knowledge)
@@ -104,7 +105,8 @@ def run(
     if dry_run:
         show_plan(plan, shelf, len(slots), as_json)
         return
-    outcome = run_plan(plan, shelf, slots, keep_weights=keep_weights, accept=accept)
+    whole = read_table(table, size)
+    outcome = run_plan(plan, shelf, slots, whole=whole, keep_weights=keep_weights, accept=accept)
     if as_json:
         print_json(
             {
@@ -197,7 +199,13 @@ def job() -> None:
 
 
 def run_plan(
-    plan: Plan, shelf: Shelf, slots: list[Slot], *, keep_weights: bool = True, accept: bool = False
+    plan: Plan,
+    shelf: Shelf,
+    slots: list[Slot],
+    *,
+    whole: TableFile | None = None,
+    keep_weights: bool = True,
+    accept: bool = False,
 ) -> Outcome:
     """Run what is missing of a plan, with bars, and say what came of it.
 
@@ -205,6 +213,7 @@ def run_plan(
         plan: The plan.
         shelf: The folder of all results.
         slots: Where runs are computed.
+        whole: The table that the plan is of a part of.
         keep_weights: Whether weights are kept.
         accept: Take data as they are, though they have changed.
     """
@@ -212,7 +221,7 @@ def run_plan(
 
     with shelf.working_on(plan.file.name):
         shelf.check_data(plan, accept=accept)
-        shelf.keep_plan(plan)
+        shelf.keep_plan(plan, whole)
         _show_beginning(plan, shelf, len(slots))
         with _board(plan, shelf) as watcher:
             outcome = run_missing(

@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 from mner.data.files import writing
 from mner.errors import DataError, MnerError, RunFolderError, UsageError
 from mner.experiments.material import state_of, what_changed
-from mner.experiments.plans import Plan, RunPlan, part_of, plan_as_dict, plan_from_dict, plan_name
+from mner.experiments.plans import Plan, RunPlan, joined, part_of, plan_as_dict, plan_from_dict, plan_name
 from mner.experiments.tables import TableFile
 from mner.posts import Entity, Post
 from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, read_json
@@ -245,22 +245,34 @@ class Shelf:
         for path, state in states.items():
             write_document(path, state)
 
-    def keep_plan(self, plan: Plan) -> None:
-        """Keep a table's plan, so that its report can be made without the data."""
+    def keep_plan(self, plan: Plan, whole: TableFile | None = None) -> None:
+        """Keep a table's plan, so that its report can be made without the data.
+
+        Args:
+            plan: The plan, of the table or of a part of it.
+            whole: The table that it is a part of. What is kept of the table's other cells stays.
+        """
+        if whole is not None:
+            document = _read(self._plan_file(whole))
+            plan = joined(plan, plan_from_dict(whole, document) if document else Plan(whole))
         write_document(self._plan_file(plan.file), plan_as_dict(plan))
 
     def kept_plan(self, file: TableFile, whole: TableFile | None = None) -> Plan | None:
-        """The plan of exactly this table with exactly these recipes; None where it has never been run.
+        """The plan of exactly this table with exactly these recipes; None where not all of it has been run.
 
         Args:
             file: The table.
             whole: The table that it is a part of, whose plan has its cells too.
         """
-        document = _read(self._plan_file(file))
-        if document:
-            return plan_from_dict(file, document)
-        plan = None if whole is None else self.kept_plan(whole)
-        return None if plan is None else part_of(plan, file)
+        kept = {self._plan_file(one): one for one in (file, whole) if one is not None}
+        # Parts of a table were once kept on their own; what was written last knows of what was run last.
+        there = [path for path in kept if path.is_file()]
+        for path in sorted(there, key=lambda one: one.stat().st_mtime_ns, reverse=True):
+            document = _read(path)
+            plan = part_of(plan_from_dict(kept[path], document), file) if document else None
+            if plan is not None:
+                return plan
+        return None
 
     def _plan_file(self, file: TableFile) -> Path:
         return self.root / "tables" / f"{plan_name(file)}.json"
