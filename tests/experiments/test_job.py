@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from mner.experiments.shelf import Shelf
 from mner.posts import Post
 from mner.recognizer import Recognizer
 from mner.training.recipe import check_recipe
-from tests.experiments.conftest import planned, run_here
+from tests.experiments.conftest import StopAfter, planned, run_here
 from tests.training.conftest import backbone  # noqa: F401 (a fixture)
 
 TABLE = """
@@ -153,25 +152,6 @@ pretrain = { data = "small", set = { training.epochs = 1 } }
 
 
 LONG = 'title = "x"\n[data.small]\n[[rows]]\nname = "row"\nrecipe = "recipe.toml"\nset = { training.epochs = 4 }\n'
-
-
-class StopAfter:
-    """A reporter that breaks the training off after some steps."""
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    @contextmanager
-    def __call__(self, *about):
-        del about
-
-        def advance(count=1, **notes):
-            del notes
-            self.steps -= count
-            if self.steps < 0:
-                raise ConnectionError("the cable was pulled")
-
-        yield advance
 
 
 def interrupted(workshop):

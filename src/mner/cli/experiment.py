@@ -390,7 +390,8 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
 
     estimates = Estimates(plan, shelf)
     titles = _titles(plan)
-    rows = [(run, shelf.state(run), estimates.of(run)) for run in plan.runs.values()]
+    states_of = shelf.states(plan)
+    rows = [(run, states_of[key], estimates.of(run)) for key, run in plan.runs.items()]
     whole = total_seconds((estimate.seconds for _, _, estimate in rows), jobs)
     if as_json:
         print_json(
@@ -464,7 +465,7 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
     from mner.experiments.shelf import State
 
     estimates = Estimates(plan, shelf)
-    states = [shelf.state(run) for run in plan.runs.values()]
+    states = list(shelf.states(plan).values())
     done = states.count(State.DONE)
     left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
     err.print(
@@ -529,6 +530,6 @@ def _board(plan: Plan, shelf: Shelf) -> Iterator[_Board]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    total = sum(shelf.state(run) is not State.DONE for run in plan.runs.values())
+    total = sum(state is not State.DONE for state in shelf.states(plan).values())
     with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         yield _Board(plan, progress, total)

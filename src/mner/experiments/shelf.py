@@ -2,6 +2,8 @@
 
 ```
 runs/MODEL-KEY/             a run folder that predicts alone, with experiment.json and predictions/
+runs/MODEL-KEY.again/       the same run trained again, for its weights, until these are there
+runs/MODEL-KEY.interrupted/ what cannot be gone on with, until the first step of a new beginning
 posts/KEY.jsonl             text and gold of posts that were scored or trained on
 logs/KEY.txt                what the process of a run wrote
 failures/KEY.json           the error of a run that failed
@@ -55,6 +57,12 @@ class State(StrEnum):
     INTERRUPTED = "interrupted"
     FAILED = "failed"
     MISSING = "to be run"
+    BARE = "to be trained again for its weights"
+
+    @property
+    def trains(self) -> bool:
+        """Whether a run in this state has to be trained, or its training gone on with."""
+        return self not in (State.DONE, State.SCORING)
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,27 @@ class Shelf:
         if (self.run_folder(run) / TRAINING_FILE).is_file():
             return State.INTERRUPTED
         return State.MISSING
+
+    def states(self, plan: Plan) -> dict[str, State]:
+        """How far each run of a plan is, by key; `BARE` is what has lost weights that others start from."""
+        found: dict[str, State] = {}
+        needed: set[str | None] = set()
+        # A run comes after the one that it starts from.
+        for key, run in reversed(plan.runs.items()):
+            state = self.state(run)
+            if state is State.DONE and key in needed and not self.is_trained(run, with_weights=True):
+                state = State.BARE
+            if state.trains:
+                needed.add(run.start_from)
+            found[key] = state
+        return {key: found[key] for key in plan.runs}
+
+    def is_started_from(self, run: RunPlan) -> bool:
+        """Whether a table that was run here has a run that starts from this one."""
+        documents = (_read(path) for path in (self.root / "tables").glob("*.json"))
+        return any(
+            other["start_from"] == run.key for document in documents for other in document.get("runs", ())
+        )
 
     def write_predictions(
         self, run: RunPlan, target: str, posts: Sequence[Post], predicted: Sequence[Sequence[Entity]]
