@@ -11,6 +11,7 @@ import pytest
 from mner.cli.app import run
 from mner.cli.experiment import _board, slots_for
 from mner.experiments.shelf import Shelf
+from mner.knowledge.store import KnowledgeStore
 from tests.experiments.conftest import TABLE, make_workshop
 
 
@@ -114,6 +115,29 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
     assert run([*words, "--row", "two"]) == 0
     assert "3 runs for 3 cells" in capsys.readouterr().out
     assert sorted((copied / "results").rglob("*")) == before
+
+
+def test_it_is_said_which_store_of_a_folder_is_read_and_for_which_data_there_is_none(workshop, capsys):
+    (workshop / "mmavk.toml").write_text('[model]\nname = "mmavk"\n')
+    for name in ("other", "plain"):
+        shutil.copytree(workshop / "small", workshop / name)
+    (workshop / "table.toml").write_text(
+        'title = "x"\n[data.small]\n[data.other]\n[data.plain]\n'
+        '[[rows]]\nname = "text"\nrecipe = "recipe.toml"\n'
+        '[[rows]]\nname = "pictures"\nrecipe = "mmavk.toml"\ndata = ["small", "other"]\n'
+    )
+    stores = workshop / "stores"
+    stores.mkdir()
+    with KnowledgeStore(stores / "small.sqlite"), KnowledgeStore(stores / "othr.sqlite"):
+        pass
+    words = ["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "results")]
+    assert run([*words, "--dry-run", "--knowledge", str(stores)]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "nowledge" in line] == [
+        f"Knowledge of small: {stores / 'small.sqlite'}.",
+        "Knowledge of other: no knowledge store, so it is read without; --knowledge other=STORE names one.",
+    ]
+    assert run([*words, "--dry-run", "--knowledge", f"small={stores / 'small.sqlite'}"]) == 0
+    assert "nowledge" not in capsys.readouterr().err
 
 
 def test_a_table_that_is_done_is_not_run_again(copied, capsys):

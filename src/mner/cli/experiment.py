@@ -320,7 +320,9 @@ def _table(
 def _plan(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> Plan:
     from mner.experiments.plans import make_plan
 
-    return make_plan(file, places_of(file, data, knowledge), bars)
+    plan = make_plan(file, places_of(file, data, knowledge), bars)
+    say_stores(plan, knowledge)
+    return plan
 
 
 def places_of(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> dict[str, Place]:
@@ -328,6 +330,22 @@ def places_of(file: TableFile, data: list[str] | None, knowledge: list[str] | No
     from mner.experiments.material import places
 
     return places(file, _named(data, "--data"), _named(knowledge, "--knowledge"))
+
+
+def say_stores(plan: Plan, knowledge: list[str] | None) -> None:
+    """Say which store of a folder of stores each data set has of which knowledge is read, and which has none.
+
+    Args:
+        plan: The plan.
+        knowledge: What was given on the command line.
+    """
+    from mner.experiments.material import stores_read
+
+    if "" not in _named(knowledge, "--knowledge"):
+        return
+    for name, store in stores_read(plan.materials, plan.views).items():
+        without = f"no knowledge store, so it is read without; --knowledge {name}=STORE names one"
+        err.print(f"Knowledge of {name}: {store or without}.", markup=False, soft_wrap=True)
 
 
 def _named(given: list[str] | None, option: str) -> dict[str, str]:

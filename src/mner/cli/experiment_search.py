@@ -18,6 +18,7 @@ from mner.cli.experiment import (
     app,
     places_of,
     run_plan,
+    say_stores,
     show_plan,
     slots_for,
 )
@@ -45,6 +46,7 @@ def search(
     found = read_search(file)
     places = places_of(found.file, data, knowledge)
     plan = make_plan(found.file, places, bars, test=False)
+    say_stores(plan, knowledge)
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
     if dry_run:
