@@ -160,7 +160,7 @@ def _train(
     write_document(folder / RECORD_FILE, record)
 
     def training(*, resume: bool) -> Recognizer:
-        steps.advances = 0
+        steps.advances, steps.ended = 0, False
         return train(
             recipe,
             folder,
@@ -181,9 +181,10 @@ def _train(
         try:
             found = training(resume=True)
         except Exception as error:
-            # The first advance tells of the steps of old. After new ones it is not what the interruption left
-            # behind that is wrong, and on a full disk nothing is: the checkpoints are good for another time.
-            if steps.advances > 1 or is_disk_full(error):
+            # The first advance tells of the steps of old. After new ones, or where none was left, it is not
+            # what the interruption left behind that is wrong, and on a full disk nothing is: the checkpoints
+            # are good for another time.
+            if steps.advances > 1 or steps.ended or is_disk_full(error):
                 raise
             say(f"The interrupted run cannot be gone on with ({error}); starting from its beginning.")
             found = _anew(folder, lambda: training(resume=False), steps)
@@ -204,7 +205,7 @@ def _fill_up(finished: Path, again: Path) -> None:
 
 
 class _Steps:
-    """Passes on how far a training is, and counts what it was told.
+    """Passes on how far a training is, counts what it was told, and notes whether it came to its last step.
 
     Args:
         progress: Told of everything.
@@ -213,6 +214,7 @@ class _Steps:
     def __init__(self, progress: Reporter) -> None:
         self._progress = progress
         self.advances = 0
+        self.ended = False
 
     @contextmanager
     def __call__(self, description: str, total: int | None = None, /) -> Iterator[Advance]:
@@ -224,17 +226,23 @@ class _Steps:
                 advance(count, **notes)
 
             yield counted
+        self.ended = self.ended or description == TRAINING
 
 
 def _anew(folder: Path, training: Callable[[], Recognizer], steps: _Steps) -> Recognizer:
-    """Train from the beginning; an interrupted run is put back if not even a first step can be made."""
+    """Train from the beginning; an interrupted run is put back if not even a first step can be made.
+
+    After a first step there is something new to go on with, and what could not be gone on with is dropped.
+    """
     aside = _aside(folder)
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
     try:
         return training()
     except Exception:
-        if not steps.advances:
+        if steps.advances:
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
             aside.rename(folder)
         raise

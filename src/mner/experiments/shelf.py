@@ -3,7 +3,7 @@
 ```
 runs/MODEL-KEY/             a run folder that predicts alone, with experiment.json and predictions/
 runs/MODEL-KEY.again/       the same run trained again, for its weights, until these are there
-runs/MODEL-KEY.interrupted/ what cannot be gone on with, until the first step of a new beginning
+runs/MODEL-KEY.interrupted/ what cannot be gone on with, while the run is trained from its beginning
 posts/KEY.jsonl             text and gold of posts that were scored or trained on
 logs/KEY.txt                what the process of a run wrote
 failures/KEY.json           the error of a run that failed
