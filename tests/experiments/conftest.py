@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ recipe = "recipe.toml"
 set = { training.epochs = 2 }
 """
 
+# The run of the second row starts from that of the first.
+FROM = TABLE.replace("seeds = [1, 2]", "seeds = [1]") + 'pretrain = { data = "small", row = "one" }\n'
+
 
 @pytest.fixture
 def workshop(tmp_path):
@@ -69,6 +73,25 @@ def run_here(plan: Plan, shelf: Shelf) -> list[str]:
             do_run(run, shelf.root, start_from=source)
             done.append(key)
     return done
+
+
+class StopAfter:
+    """A reporter that breaks the training off after some steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    @contextmanager
+    def __call__(self, *about):
+        del about
+
+        def advance(count=1, **notes):
+            del notes
+            self.steps -= count
+            if self.steps < 0:
+                raise ConnectionError("the cable was pulled")
+
+        yield advance
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from mner.cli.app import run
 from mner.cli.console import out
 from mner.cli.experiment import _board, slots_for
 from mner.experiments.shelf import Shelf
+from mner.knowledge.store import KnowledgeStore
 from tests.experiments.conftest import TABLE, make_workshop
 
 
@@ -80,6 +81,26 @@ def test_a_report_of_a_part_says_so_and_leaves_that_of_the_whole(copied, capsys)
     assert run([*words, "--row", "two"]) == 0
     assert all(path.read_text() == reports[path.suffix] for path in added if path.suffix in reports)
     assert len(list(folder.glob("*.md"))) == 3
+
+
+def test_a_part_that_is_run_again_on_changed_data_stands_in_the_report_of_the_whole(
+    finished, tmp_path, capsys
+):
+    moved = tmp_path / finished[0].name
+    shutil.copytree(finished[0], moved)
+    path = moved / "small" / "train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    words = [str(moved / "table.toml"), "--output", str(moved / "results"), "--json"]
+    part = ["--row", "two", "--seed", "2", "--accept-changed-data"]
+    assert run(["experiment", "run", *words, *part, "--data", str(moved)]) == 0
+    (new,) = json.loads(capsys.readouterr().out)["ran"]
+    assert run(["experiment", "report", *words, "--samples", "0"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    old = {(cell.row, cell.seed): finished[1].runs[cell.run].folder_name for cell in finished[1].cells}
+    assert {group["row"]: group["runs"] for group in groups} == {
+        "one": [old["one", 1], old["one", 2]],
+        "two": [old["two", 1], new],
+    }
 
 
 def test_a_report_can_be_of_some_formats_and_others_are_refused(copied, tmp_path, capsys):
@@ -164,6 +185,29 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
     assert run([*words, "--row", "two"]) == 0
     assert "3 runs for 3 cells" in capsys.readouterr().out
     assert sorted((copied / "results").rglob("*")) == before
+
+
+def test_it_is_said_which_store_of_a_folder_is_read_and_for_which_data_there_is_none(workshop, capsys):
+    (workshop / "mmavk.toml").write_text('[model]\nname = "mmavk"\n')
+    for name in ("other", "plain"):
+        shutil.copytree(workshop / "small", workshop / name)
+    (workshop / "table.toml").write_text(
+        'title = "x"\n[data.small]\n[data.other]\n[data.plain]\n'
+        '[[rows]]\nname = "text"\nrecipe = "recipe.toml"\n'
+        '[[rows]]\nname = "pictures"\nrecipe = "mmavk.toml"\ndata = ["small", "other"]\n'
+    )
+    stores = workshop / "stores"
+    stores.mkdir()
+    with KnowledgeStore(stores / "small.sqlite"), KnowledgeStore(stores / "othr.sqlite"):
+        pass
+    words = ["experiment", "run", str(workshop / "table.toml"), "--output", str(workshop / "results")]
+    assert run([*words, "--dry-run", "--knowledge", str(stores)]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "nowledge" in line] == [
+        f"Knowledge of small: {stores / 'small.sqlite'}.",
+        "Knowledge of other: no knowledge store, so it is read without; --knowledge other=STORE names one.",
+    ]
+    assert run([*words, "--dry-run", "--knowledge", f"small={stores / 'small.sqlite'}"]) == 0
+    assert "nowledge" not in capsys.readouterr().err
 
 
 def test_a_table_that_is_done_is_not_run_again(copied, capsys):

@@ -19,7 +19,7 @@ from mner.experiments.shelf import Shelf
 from mner.posts import Post
 from mner.recognizer import Recognizer
 from mner.training.recipe import check_recipe
-from tests.experiments.conftest import planned, run_here
+from tests.experiments.conftest import StopAfter, planned, run_here
 from tests.training.conftest import backbone  # noqa: F401 (a fixture)
 
 TABLE = """
@@ -155,25 +155,6 @@ pretrain = { data = "small", set = { training.epochs = 1 } }
 LONG = 'title = "x"\n[data.small]\n[[rows]]\nname = "row"\nrecipe = "recipe.toml"\nset = { training.epochs = 4 }\n'
 
 
-class StopAfter:
-    """A reporter that breaks the training off after some steps."""
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    @contextmanager
-    def __call__(self, *about):
-        del about
-
-        def advance(count=1, **notes):
-            del notes
-            self.steps -= count
-            if self.steps < 0:
-                raise ConnectionError("the cable was pulled")
-
-        yield advance
-
-
 def interrupted(workshop):
     """A run that was broken off in its third epoch of five steps, and the shelf it lies on."""
     plan = planned(workshop, LONG)
@@ -212,6 +193,53 @@ def test_damaged_checkpoints_are_not_gone_on_with(workshop):
     assert any("from its beginning" in message for message in said)
     assert shelf.is_trained(run)
     assert [path.name for path in (shelf.root / "runs").iterdir()] == [run.folder_name]
+
+
+def test_what_goes_wrong_after_the_last_step_leaves_the_checkpoints_alone(workshop):
+    plan = planned(workshop, LONG)
+    shelf = Shelf(workshop / "results")
+    (run,) = plan.runs.values()
+    in_the_way = shelf.run_folder(run) / "model.safetensors"
+
+    @contextmanager
+    def blocking(*about):
+        del about
+
+        def advance(count=1, **notes):
+            del count, notes
+            in_the_way.mkdir(exist_ok=True)
+
+        yield advance
+
+    with pytest.raises(Exception, match="directory"):
+        do_run(run, shelf.root, progress=blocking)
+    before = checkpoints(run, shelf)
+    assert before
+    said = []
+    with pytest.raises(Exception, match="directory"):
+        do_run(run, shelf.root, say=said.append)
+    assert checkpoints(run, shelf) == before
+    assert not any("from its beginning" in message for message in said)
+    assert [path.name for path in (shelf.root / "runs").iterdir()] == [run.folder_name]
+    in_the_way.rmdir()
+    said.clear()
+    do_run(run, shelf.root, say=said.append)
+    # All epochs were trained before; none is trained again.
+    assert not any(message.startswith("Epoch") for message in said)
+    whole = Shelf(workshop / "whole")
+    do_run(run, whole.root)
+    (target,) = run.targets
+    assert shelf.predictions(run, target) == whole.predictions(run, target)
+
+
+def test_a_new_beginning_that_fails_after_some_steps_is_what_is_gone_on_with(workshop):
+    run, shelf = interrupted(workshop)
+    for path in shelf.run_folder(run).rglob("checkpoint-*/*.safetensors"):
+        path.write_bytes(b"half of it")
+    with pytest.raises(ConnectionError):
+        do_run(run, shelf.root, progress=StopAfter(7))
+    assert [path.name for path in (shelf.root / "runs").iterdir()] == [run.folder_name]
+    assert checkpoints(run, shelf) == ["checkpoint-5"]
 
 
 def test_an_interrupted_run_is_kept_where_no_training_can_begin(workshop):

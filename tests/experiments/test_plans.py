@@ -275,6 +275,32 @@ def test_a_folder_of_stores_has_one_for_each_data_set(workshop, tmp_path):
     )
 
 
+def test_a_store_may_go_by_the_name_of_its_data_sets_folder(workshop, tmp_path):
+    stores = tmp_path / "stores"
+    (stores / "crossner").mkdir(parents=True)
+    (workshop / "table.toml").write_text(
+        TABLE
+        + '[data.politics]\nfolder = "crossner/politics"\n[data.beside]\nfolder = "../crossner/beside"\n'
+    )
+    file = read_table(workshop / "table.toml")
+    with pytest.raises(
+        UsageError, match=r"small.sqlite, politics.sqlite or crossner/politics.sqlite, beside.sqlite\."
+    ):
+        places(file, {}, {"": str(stores)})
+    nested = stores / "crossner" / "politics.sqlite"
+    nested.touch()
+    (tmp_path / "crossner").mkdir()
+    (tmp_path / "crossner" / "beside.sqlite").touch()
+    found = places(file, {}, {"": str(stores)})
+    assert {name: place.knowledge for name, place in found.items()} == {
+        "small": None,
+        "politics": str(nested),
+        "beside": None,
+    }
+    (stores / "politics.sqlite").touch()
+    assert places(file, {}, {"": str(stores)})["politics"].knowledge == str(stores / "politics.sqlite")
+
+
 def test_a_plan_changes_with_the_recipe_that_is_started_from(workshop):
     (workshop / "before.toml").write_text(RECIPE)
     text = TABLE + 'pretrain = { data = "small", recipe = "before.toml" }\n'

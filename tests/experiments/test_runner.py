@@ -18,7 +18,7 @@ from mner.experiments.estimates import Estimates
 from mner.experiments.results import collect
 from mner.experiments.runner import Slot, run_missing
 from mner.experiments.shelf import DiskFullError, Shelf, State
-from tests.experiments.conftest import TABLE, planned, run_here
+from tests.experiments.conftest import FROM, TABLE, planned, run_here
 
 COMMAND = [sys.executable, "-m", "mner"]
 
@@ -138,6 +138,30 @@ def test_a_failing_cell_is_kept_with_its_error_and_the_others_go_on(workshop):
     took = shelf.training_of(whole)["seconds"]
     assert estimates.of(broken).seconds == pytest.approx(took)
     assert estimates.of(broken).basis == "its system, measured"
+
+
+def test_a_source_is_trained_again_for_its_weights_only_where_a_run_starts_from_them(workshop):
+    plan = planned(workshop, FROM)
+    source, run = plan.runs.values()
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    weights = shelf.run_folder(source) / "model.safetensors"
+    weights.unlink()
+    for predictions in (shelf.run_folder(run) / "predictions").iterdir():
+        predictions.unlink()
+    # Who is scored alone starts from nothing.
+    done = run_table(workshop, "--json")
+    assert (done.returncode, json.loads(done.stdout)["ran"]) == (0, [run.folder_name]), done.stderr
+    assert not weights.exists()
+    shutil.rmtree(shelf.run_folder(run))
+    states = json.loads(run_table(workshop, "--json", "--dry-run").stdout)["runs"]
+    assert [one["state"] for one in states] == ["to be trained again for its weights", "to be run"]
+    given = shelf.predictions_file(source, *source.targets).stat().st_mtime_ns
+    done = run_table(workshop, "--json", "--no-weights")
+    ran = [source.folder_name, run.folder_name]
+    assert (done.returncode, json.loads(done.stdout)["ran"]) == (0, ran), done.stderr
+    assert weights.exists()
+    assert shelf.predictions_file(source, *source.targets).stat().st_mtime_ns == given
 
 
 def test_a_process_that_dies_without_a_word_is_a_failure(workshop):

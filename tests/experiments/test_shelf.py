@@ -12,12 +12,18 @@ import sys
 import pytest
 import torch
 
+from mner.data import write_folder
 from mner.data.dataset import Dataset
 from mner.errors import DataError, UsageError
+from mner.experiments.estimates import Estimates
 from mner.experiments.job import do_run
+from mner.experiments.material import places
+from mner.experiments.plans import make_plan, plan_name
 from mner.experiments.shelf import Shelf, State, is_disk_full
+from mner.experiments.tables import only
 from mner.recognizer import Recognizer
-from tests.experiments.conftest import TABLE, planned, run_here
+from tests.experiments.conftest import FROM, TABLE, StopAfter, planned, run_here
+from tests.training.conftest import small_posts
 
 
 @pytest.fixture
@@ -86,8 +92,100 @@ def test_without_weights_there_are_predictions_still(workshop):
     weights = shelf.run_folder(run) / "model.safetensors"
     before = weights.read_bytes()
     weights.unlink()
-    do_run(run, shelf.root)
+    do_run(run, shelf.root, weights_needed=True)
     assert weights.read_bytes() == before
+
+
+def files_of(folder):
+    """What each file of a folder holds, and when it was written."""
+    return {
+        path.relative_to(folder): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_finished_run_whose_weights_nobody_needs_is_left_as_it_is(workshop):
+    plan = planned(workshop, TABLE)
+    run = next(iter(plan.runs.values()))
+    shelf = Shelf(workshop / "results")
+    do_run(run, shelf.root, keep_weights=False)
+    before = files_of(shelf.run_folder(run))
+    # As the job of another table, which keeps weights and has waited for this run.
+    do_run(run, shelf.root, keep_weights=True)
+    assert files_of(shelf.run_folder(run)) == before
+
+
+def test_weights_are_made_again_beside_what_a_run_has_given(workshop):
+    plan = planned(workshop, TABLE)
+    run = next(iter(plan.runs.values()))
+    shelf = Shelf(workshop / "results")
+    do_run(run, shelf.root)
+    folder = shelf.run_folder(run)
+    # Predictions that another table has asked for, of posts that this one knows nothing of.
+    (folder / "predictions" / "another.jsonl").write_text("{}\n")
+    whole = files_of(folder)
+    weights = folder / "model.safetensors"
+    weights.unlink()
+    without = files_of(folder)
+    with pytest.raises(ConnectionError):
+        do_run(run, shelf.root, weights_needed=True, progress=StopAfter(8))
+    assert shelf.state(run) is State.DONE
+    assert files_of(folder) == without
+    said = []
+    do_run(run, shelf.root, weights_needed=True, say=said.append)
+    assert "Going on with the interrupted run." in said
+    now = files_of(folder)
+    assert now.pop(weights.relative_to(folder))[0] == whole[weights.relative_to(folder)][0]
+    assert now == without
+    assert [path.name for path in (shelf.root / "runs").iterdir()] == [run.folder_name]
+
+
+def test_a_new_target_of_a_run_without_weights_leaves_the_other_ones_alone(workshop):
+    text = TABLE.replace("seeds = [1, 2]", "seeds = [1]")
+    shelf = Shelf(workshop / "results")
+    (run, _) = planned(workshop, text).runs.values()
+    do_run(run, shelf.root, keep_weights=False)
+    before = files_of(shelf.run_folder(run))
+    write_folder(Dataset("other", {"test": small_posts(5, 4)}), workshop / "other")
+    wider = text.replace(
+        "[data.small]", '[data.small]\nalso_score = { other = "" }\n[data.other]\nshown = false'
+    )
+    again = planned(workshop, wider, "wider").runs[run.key]
+    do_run(again, shelf.root, keep_weights=False)
+    after = files_of(shelf.run_folder(run))
+    assert {path: after[path] for path in before} == before
+    (new,) = again.targets.keys() - run.targets.keys()
+    assert len(shelf.predictions(again, new)) == 5
+
+
+def test_weights_that_a_run_of_any_table_starts_from_are_kept(workshop):
+    built_on = planned(workshop, FROM)
+    plan = planned(workshop, TABLE.replace("seeds = [1, 2]", "seeds = [1]"), "other")
+    source, other = plan.runs.values()
+    assert source.key in built_on.runs
+    shelf = Shelf(workshop / "results")
+    shelf.keep_plan(built_on)
+    for run in (source, other):
+        do_run(run, shelf.root, keep_weights=False)
+    kept = [(shelf.run_folder(run) / "model.safetensors").is_file() for run in (source, other)]
+    assert kept == [True, False]
+
+
+def test_a_source_is_trained_again_for_who_is_to_be_trained_alone(workshop):
+    plan = planned(workshop, FROM)
+    source, run = plan.runs.values()
+    assert run.start_from == source.key
+    shelf = Shelf(workshop / "results")
+    run_here(plan, shelf)
+    (shelf.run_folder(source) / "model.safetensors").unlink()
+    assert set(shelf.states(plan).values()) == {State.DONE}
+    (target,) = run.targets
+    shelf.predictions_file(run, target).unlink()
+    assert shelf.states(plan) == {source.key: State.DONE, run.key: State.SCORING}
+    (shelf.run_folder(run) / "model.safetensors").unlink()
+    assert shelf.states(plan) == {source.key: State.BARE, run.key: State.MISSING}
+    assert Estimates(plan, shelf).of(source).seconds > 0
 
 
 def test_changed_data_are_refused_with_what_changed(copied):
@@ -219,3 +317,87 @@ def test_a_really_full_disk_leaves_whole_files_alone(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "There is no room left for" in done.stdout
     assert "second.json" in done.stdout
+
+
+def shown(shelf, whole, **part):
+    """What a report of a part of a table shows: for each row and seed the run."""
+    kept = shelf.kept_plan(only(whole, **part), whole)
+    return None if kept is None else {(cell.row, cell.seed): cell.run for cell in kept.cells}
+
+
+def with_a_post_less(workshop):
+    """Change the data."""
+    path = workshop / "small" / "train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def kept_of(workshop, shelf, **part):
+    """Keep the plan of a part of the table as the data are now; the run of each row and seed."""
+    whole = planned(workshop, TABLE).file
+    file = only(whole, **part)
+    plan = make_plan(file, places(file, {}, {}))
+    shelf.keep_plan(plan, whole)
+    return {(cell.row, cell.seed): cell.run for cell in plan.cells}
+
+
+def test_what_was_run_last_is_reported_of_a_table_and_of_its_parts(workshop):
+    shelf = Shelf(workshop / "results")
+    whole = planned(workshop, TABLE).file
+    old = kept_of(workshop, shelf)
+    with_a_post_less(workshop)
+    new = kept_of(workshop, shelf, rows=["two"])
+    assert set(new) == {("two", 1), ("two", 2)}
+    assert not set(new.values()) & set(old.values())
+    assert shown(shelf, whole) == {**old, **new}
+    assert shown(shelf, whole, rows=["two"], seeds=[2]) == {("two", 2): new["two", 2]}
+    # The other way round: the whole table after the part.
+    with_a_post_less(workshop)
+    newest = kept_of(workshop, shelf)
+    assert not set(newest.values()) & {*old.values(), *new.values()}
+    assert shown(shelf, whole) == newest
+    assert shown(shelf, whole, rows=["two"]) == {place: newest[place] for place in (("two", 1), ("two", 2))}
+
+
+def test_parts_of_a_table_that_were_run_one_by_one_are_the_table(workshop):
+    shelf = Shelf(workshop / "results")
+    whole = planned(workshop, TABLE).file
+    two = kept_of(workshop, shelf, rows=["two"])
+    assert shown(shelf, whole) is None
+    assert shown(shelf, whole, rows=["one"]) is None
+    assert shown(shelf, whole, rows=["two"]) == two
+    # A part of a part, on other data, comes in its place.
+    with_a_post_less(workshop)
+    again = kept_of(workshop, shelf, rows=["two"], seeds=[1])
+    assert shown(shelf, whole, rows=["two"]) == {**two, **again}
+    one = kept_of(workshop, shelf, rows=["one"])
+    assert shown(shelf, whole) == {**one, **two, **again}
+
+
+def test_a_part_that_was_kept_on_its_own_counts_until_the_table_is_run_again(workshop):
+    # As shelves have it whose parts were run when they did not yet join the table.
+    shelf = Shelf(workshop / "results")
+    whole = planned(workshop, TABLE).file
+    kept_of(workshop, shelf)
+    with_a_post_less(workshop)
+    file = only(whole, ["two"])
+    part = make_plan(file, places(file, {}, {}))
+    shelf.keep_plan(part)
+    (alone,) = set((shelf.root / "tables").iterdir()) - {shelf.root / "tables" / f"{plan_name(whole)}.json"}
+    later = (shelf.root / "tables" / f"{plan_name(whole)}.json").stat().st_mtime_ns + 10**9
+    os.utime(alone, ns=(later, later))
+    assert shown(shelf, whole, rows=["two"]) == {(c.row, c.seed): c.run for c in part.cells}
+    os.utime(alone, ns=(0, 0))
+    newest = kept_of(workshop, shelf)
+    assert shown(shelf, whole, rows=["two"]) == {place: newest[place] for place in (("two", 1), ("two", 2))}
+
+
+def test_a_run_that_others_start_from_stays_with_what_is_kept(workshop):
+    text = TABLE + 'pretrain = { data = "small" }\n'
+    whole = planned(workshop, text)
+    shelf = Shelf(workshop / "results")
+    shelf.keep_plan(whole)
+    file = only(whole.file, ["two"], seeds=[2])
+    shelf.keep_plan(make_plan(file, places(file, {}, {})), whole.file)
+    kept = shelf.kept_plan(whole.file, whole.file)
+    assert kept.cells == whole.cells
+    assert kept.runs == whole.runs

@@ -94,6 +94,7 @@ def run(
 ) -> None:
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
+    from mner.experiments.tables import read_table
 
     file = table_of(table, size, row, on, seed, setting, draws)
     plan = plan_of(file, data, knowledge)
@@ -102,7 +103,8 @@ def run(
     if dry_run:
         show_plan(plan, shelf, len(slots), as_json)
         return
-    outcome = run_plan(plan, shelf, slots, keep_weights=keep_weights, accept=accept)
+    whole = read_table(table, size)
+    outcome = run_plan(plan, shelf, slots, whole=whole, keep_weights=keep_weights, accept=accept)
     if as_json:
         print_json(
             {
@@ -133,7 +135,13 @@ def job() -> None:
 
 
 def run_plan(
-    plan: Plan, shelf: Shelf, slots: list[Slot], *, keep_weights: bool = True, accept: bool = False
+    plan: Plan,
+    shelf: Shelf,
+    slots: list[Slot],
+    *,
+    whole: TableFile | None = None,
+    keep_weights: bool = True,
+    accept: bool = False,
 ) -> Outcome:
     """Run what is missing of a plan, with bars, and say what came of it.
 
@@ -141,6 +149,7 @@ def run_plan(
         plan: The plan.
         shelf: The folder of all results.
         slots: Where runs are computed.
+        whole: The table that the plan is of a part of.
         keep_weights: Whether weights are kept.
         accept: Take data as they are, though they have changed.
     """
@@ -148,7 +157,7 @@ def run_plan(
 
     with shelf.working_on(plan.file.name):
         shelf.check_data(plan, accept=accept)
-        shelf.keep_plan(plan)
+        shelf.keep_plan(plan, whole)
         _show_beginning(plan, shelf, len(slots))
         with _board(plan, shelf) as watcher:
             outcome = run_missing(
@@ -204,7 +213,9 @@ def plan_of(file: TableFile, data: list[str] | None, knowledge: list[str] | None
     """A table's plan; its data sets are read."""
     from mner.experiments.plans import make_plan
 
-    return make_plan(file, places_of(file, data, knowledge), bars)
+    plan = make_plan(file, places_of(file, data, knowledge), bars)
+    say_stores(plan, knowledge)
+    return plan
 
 
 def places_of(file: TableFile, data: list[str] | None, knowledge: list[str] | None) -> dict[str, Place]:
@@ -212,6 +223,22 @@ def places_of(file: TableFile, data: list[str] | None, knowledge: list[str] | No
     from mner.experiments.material import places
 
     return places(file, _named(data, "--data"), _named(knowledge, "--knowledge"))
+
+
+def say_stores(plan: Plan, knowledge: list[str] | None) -> None:
+    """Say which store of a folder of stores each data set has of which knowledge is read, and which has none.
+
+    Args:
+        plan: The plan.
+        knowledge: What was given on the command line.
+    """
+    from mner.experiments.material import stores_read
+
+    if "" not in _named(knowledge, "--knowledge"):
+        return
+    for name, store in stores_read(plan.materials, plan.views).items():
+        without = f"no knowledge store, so it is read without; --knowledge {name}=STORE names one"
+        err.print(f"Knowledge of {name}: {store or without}.", markup=False, soft_wrap=True)
 
 
 def _named(given: list[str] | None, option: str) -> dict[str, str]:
@@ -274,7 +301,8 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
 
     estimates = Estimates(plan, shelf)
     titles = _titles(plan)
-    rows = [(run, shelf.state(run), estimates.of(run)) for run in plan.runs.values()]
+    states_of = shelf.states(plan)
+    rows = [(run, states_of[key], estimates.of(run)) for key, run in plan.runs.items()]
     whole = total_seconds((estimate.seconds for _, _, estimate in rows), jobs)
     if as_json:
         print_json(
@@ -348,7 +376,7 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
     from mner.experiments.shelf import State
 
     estimates = Estimates(plan, shelf)
-    states = [shelf.state(run) for run in plan.runs.values()]
+    states = list(shelf.states(plan).values())
     done = states.count(State.DONE)
     left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
     err.print(
@@ -413,6 +441,6 @@ def _board(plan: Plan, shelf: Shelf) -> Iterator[_Board]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    total = sum(shelf.state(run) is not State.DONE for run in plan.runs.values())
+    total = sum(state is not State.DONE for state in shelf.states(plan).values())
     with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
         yield _Board(plan, progress, total)

@@ -19,6 +19,7 @@ from mner.cli.experiment import (
     app,
     places_of,
     run_plan,
+    say_stores,
     show_plan,
     slots_for,
 )
@@ -46,6 +47,7 @@ def search(
     found = read_search(file)
     places = places_of(found.file, data, knowledge)
     plan = make_plan(found.file, places, bars, test=False)
+    say_stores(plan, knowledge)
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
     if dry_run:

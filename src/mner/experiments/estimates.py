@@ -39,6 +39,7 @@ class Estimates:
 
     def __init__(self, plan: Plan, shelf: Shelf) -> None:
         self.plan, self.shelf = plan, shelf
+        self._states = shelf.states(plan)
         rows = {cell.run: (cell.row, cell.data) for cell in plan.cells}
         self._rows = rows
         self._by_row: dict[tuple[str, str], list[float]] = {}
@@ -56,7 +57,7 @@ class Estimates:
 
     def of(self, run: RunPlan) -> Estimate:
         """How long a run will take from where it is."""
-        state = self.shelf.state(run)
+        state = self._states[run.key]
         if state is State.DONE:
             return Estimate(0.0, "done")
         if state is State.SCORING:

@@ -39,16 +39,22 @@ def do_run(
     *,
     start_from: RunPlan | None = None,
     keep_weights: bool = True,
+    weights_needed: bool = False,
     progress: Reporter = silent,
     say: Say = unsaid,
 ) -> None:
     """Train a run unless it is trained, and predict for all its targets that have no predictions.
 
+    A run that is trained may have lost its weights. It is trained again, to the same bits, where there is
+    something to predict or its weights are needed; what it has given already stays where it is.
+
     Args:
         run: The run.
         output: The folder of all results.
         start_from: The run whose weights it starts from, which is trained.
-        keep_weights: Whether its weights are kept once all is predicted.
+        keep_weights: Whether its weights are kept once all is predicted; they are where a run of any table on
+            the shelf starts from it.
+        weights_needed: Whether another run is going to start from its weights.
         progress: Told of every step and post.
         say: Told what happens.
 
@@ -65,12 +71,10 @@ def do_run(
         lock.acquire()
     try:
         shelf.failure_file(run).unlink(missing_ok=True)
-        # A run that is done may have lost its weights, which others may want to start from.
-        if shelf.state(run) is not State.DONE or (
-            keep_weights and not shelf.is_trained(run, with_weights=True)
-        ):
+        bare = weights_needed and not shelf.is_trained(run, with_weights=True)
+        if bare or shelf.state(run) is not State.DONE:
             _do(run, shelf, start_from, progress, say)
-        if not keep_weights:
+        if not (keep_weights or weights_needed or shelf.is_started_from(run)):
             (shelf.run_folder(run) / WEIGHTS_FILE).unlink(missing_ok=True)
     finally:
         lock.release()
@@ -140,7 +144,9 @@ def _train(
     dataset = Dataset(place.name, {place.train: train_posts, chosen_on: posts["valid"]})
     splits = run.recipe.data.model_copy(update={"valid": chosen_on})
     recipe = run.recipe.model_copy(update={"data": splits})
-    folder = shelf.run_folder(run)
+    # A finished run lacks its weights alone; while they are made again beside it, reports can show it.
+    finished = shelf.run_folder(run) if shelf.is_trained(run) else None
+    folder = shelf.run_folder(run) if finished is None else finished.with_name(f"{finished.name}.again")
     source = None if start_from is None else shelf.run_folder(start_from)
     trained_on = digest(print_of(post, False) for post in train_posts)[:16]
     # Reports show the posts as they are, whatever this row was given in place of their pictures.
@@ -154,7 +160,7 @@ def _train(
     write_document(folder / RECORD_FILE, record)
 
     def training(*, resume: bool) -> Recognizer:
-        steps.advances = 0
+        steps.advances, steps.ended = 0, False
         return train(
             recipe,
             folder,
@@ -175,20 +181,31 @@ def _train(
         try:
             found = training(resume=True)
         except Exception as error:
-            # The first advance tells of the steps of old. After new ones it is not what the interruption left
-            # behind that is wrong, and on a full disk nothing is: the checkpoints are good for another time.
-            if steps.advances > 1 or is_disk_full(error):
+            # The first advance tells of the steps of old. After new ones, or where none was left, it is not
+            # what the interruption left behind that is wrong, and on a full disk nothing is: the checkpoints
+            # are good for another time.
+            if steps.advances > 1 or steps.ended or is_disk_full(error):
                 raise
             say(f"The interrupted run cannot be gone on with ({error}); starting from its beginning.")
             found = _anew(folder, lambda: training(resume=False), steps)
     # Starting anew clears the folder, this file with it.
     write_document(folder / RECORD_FILE, record)
     shutil.rmtree(_aside(folder), ignore_errors=True)
+    if finished is not None:
+        _fill_up(finished, folder)
     return found
 
 
+def _fill_up(finished: Path, again: Path) -> None:
+    """Move what a finished run's folder lacks to it, from that of the same run trained again."""
+    for path in again.iterdir():
+        if not (finished / path.name).exists():
+            path.rename(finished / path.name)
+    shutil.rmtree(again)
+
+
 class _Steps:
-    """Passes on how far a training is, and counts what it was told.
+    """Passes on how far a training is, counts what it was told, and notes whether it came to its last step.
 
     Args:
         progress: Told of everything.
@@ -197,6 +214,7 @@ class _Steps:
     def __init__(self, progress: Reporter) -> None:
         self._progress = progress
         self.advances = 0
+        self.ended = False
 
     @contextmanager
     def __call__(self, description: str, total: int | None = None, /) -> Iterator[Advance]:
@@ -208,17 +226,23 @@ class _Steps:
                 advance(count, **notes)
 
             yield counted
+        self.ended = self.ended or description == TRAINING
 
 
 def _anew(folder: Path, training: Callable[[], Recognizer], steps: _Steps) -> Recognizer:
-    """Train from the beginning; an interrupted run is put back if not even a first step can be made."""
+    """Train from the beginning; an interrupted run is put back if not even a first step can be made.
+
+    After a first step there is something new to go on with, and what could not be gone on with is dropped.
+    """
     aside = _aside(folder)
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
     try:
         return training()
     except Exception:
-        if not steps.advances:
+        if steps.advances:
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
             aside.rename(folder)
         raise

@@ -192,7 +192,7 @@ def places(file: TableFile, folders: Mapping[str, str], stores: Mapping[str, str
         file: The table.
         folders: Folders by data set; under "" a folder that has those of all others in it.
         stores: Knowledge stores alike; in the folder under "" that of a data set is called as the table says,
-            or NAME.sqlite.
+            NAME.sqlite, or as the set's folder, with .sqlite.
 
     Raises:
         UsageError: A folder or store is given for a data set that the table has not, or a folder of stores
@@ -213,7 +213,9 @@ def places(file: TableFile, folders: Mapping[str, str], stores: Mapping[str, str
         above = Path(stores[""])
         raise UsageError(
             f"{above} is no folder with knowledge stores of this table's data sets.",
-            expected=", ".join(f"{name}.sqlite" for name in file.table.data),
+            expected=", ".join(
+                " or ".join(_store_names(name, entry)) for name, entry in file.table.data.items()
+            ),
             got="a file" if above.is_file() else "none of these" if above.is_dir() else "no such folder",
             hint="One store is given with its data set: --knowledge NAME=STORE.",
         )
@@ -229,8 +231,9 @@ def _place(
         knowledge = stores[name]
     elif entry.knowledge is not None:
         knowledge = str(_under(Path(stores[""]) if "" in stores else base, entry.knowledge))
-    elif "" in stores and (_under(Path(stores[""]), f"{name}.sqlite")).is_file():
-        knowledge = str(_under(Path(stores[""]), f"{name}.sqlite"))
+    elif "" in stores:
+        there = (_under(Path(stores[""]), one) for one in _store_names(name, entry))
+        knowledge = next((str(path) for path in there if path.is_file()), None)
     return Place(
         name=name,
         folder=folders.get(name) or str(_under(Path(folders[""]) if "" in folders else base, relative)),
@@ -242,6 +245,32 @@ def _place(
         test=entry.test,
         knowledge=knowledge,
     )
+
+
+def _store_names(name: str, entry: DataEntry) -> list[str]:
+    """What the knowledge store of a data set may be called in a folder of stores."""
+    if entry.knowledge is not None:
+        return [entry.knowledge]
+    folder = Path(entry.folder or name)
+    # Elsewhere than below the folder of stores there is none of its stores.
+    below = not folder.is_absolute() and ".." not in folder.parts
+    return list(dict.fromkeys([f"{name}.sqlite", *([f"{folder}.sqlite"] if below else [])]))
+
+
+def stores_read(
+    materials: Mapping[str, Material], views: Mapping[str, Mapping[str, Sequence[str] | None]]
+) -> dict[str, str | None]:
+    """The knowledge store of each data set of which some system reads knowledge; None where it has none.
+
+    Args:
+        materials: The data sets.
+        views: For each of them names of what systems see of it, with the kinds of knowledge.
+    """
+    return {
+        name: material.place.knowledge
+        for name, material in materials.items()
+        if any(views.get(name, {}).values())
+    }
 
 
 def _under(root: Path, relative: str) -> Path:

@@ -7,8 +7,8 @@ that it starts from. So two cells, or two tables, that ask for the same share on
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,11 @@ class Cell:
     targets: tuple[tuple[str, str], ...]
 
     @property
+    def place(self) -> tuple[str, str, str, int, int]:
+        """Where in its table it stands, whatever its run is: row, data set, setting, draw, seed."""
+        return self.row, self.data, self.setting, self.sampling, self.seed
+
+    @property
     def title(self) -> str:
         """The cell in words."""
         draw = f"draw {self.sampling}" if self.sampling else ""
@@ -200,15 +205,24 @@ def make_plan(
             plan.materials[name] = Material.read(places[name])
             advance(data=name)
     planner = Planner(plan, test=test)
+    plan.cells = [planner.cell(*place) for place in _asked(file)]
+    return plan
+
+
+def _asked(file: TableFile) -> Iterator[tuple[Row, str, Setting, int, int]]:
+    """Row, data set, setting, draw and seed of each cell that a table asks for, in its order.
+
+    Draws are numbered 1, 2, … where a part of the posts is trained on; else there is 0 alone.
+    """
     for row in file.table.rows:
         if row.quoted:
             continue
         for data in file.data_of(row):
             for setting in file.settings_of(row, data):
-                for sampling in planner.samplings(data, setting):
+                sampled = file.sample_of(data, setting) is not None
+                for sampling in range(1, file.table.samplings + 1) if sampled else (0,):
                     for seed in file.table.seeds if row.seeds is None else row.seeds:
-                        plan.cells.append(planner.cell(row, data, setting, sampling, seed))
-    return plan
+                        yield row, data, setting, sampling, seed
 
 
 def plan_name(file: TableFile) -> str:
@@ -247,27 +261,59 @@ def plan_from_dict(file: TableFile, document: Mapping[str, Any]) -> Plan:
     return plan
 
 
-def part_of(plan: Plan, file: TableFile) -> Plan:
+def part_of(plan: Plan, file: TableFile) -> Plan | None:
     """The cells of a table's plan that are of a part of the table, and their runs; good for reports alone.
 
     Args:
-        plan: The plan of the whole table.
+        plan: The plan of the whole table, or of some of its parts.
         file: The part, as `mner.experiments.tables.only` gave it.
+
+    Returns:
+        None where the plan lacks a cell that the part asks for.
     """
-    wanted = {
-        (row.name, data, setting.name, seed)
-        for row in file.table.rows
-        if not row.quoted
-        for data in file.data_of(row)
-        for setting in file.settings_of(row, data)
-        for seed in (file.table.seeds if row.seeds is None else row.seeds)
-    }
-    cells = [
-        cell
-        for cell in plan.cells
-        if (cell.row, cell.data, cell.setting, cell.seed) in wanted and cell.sampling <= file.table.samplings
-    ]
-    return Plan(file, cells, {cell.run: plan.runs[cell.run] for cell in cells})
+    cells = {cell.place: cell for cell in plan.cells}
+    wanted = list(_places(file))
+    if not all(place in cells for place in wanted):
+        return None
+    return _with_runs_of(plan, Plan(file, [cells[place] for place in wanted]))
+
+
+def joined(plan: Plan, earlier: Plan) -> Plan:
+    """An earlier plan of a table with the cells of a later one in place of its own; good for reports alone.
+
+    Args:
+        plan: What is run now, the table or a part of it.
+        earlier: What was run of the table before.
+    """
+    cells = {cell.place: cell for cell in (*earlier.cells, *plan.cells)}
+    both = Plan(earlier.file, runs=dict(earlier.runs))
+    for key, run in plan.runs.items():
+        before = both.runs.get(key)
+        targets = {} if before is None else before.targets
+        both.runs[key] = replace(run, targets={**targets, **run.targets})
+    places = list(_places(earlier.file))
+    return _with_runs_of(both, Plan(earlier.file, [cells[place] for place in places if place in cells]))
+
+
+def _places(file: TableFile) -> Iterator[tuple[str, str, str, int, int]]:
+    for row, data, setting, sampling, seed in _asked(file):
+        yield row.name, data, setting.name, sampling, seed
+
+
+def _with_runs_of(plan: Plan, part: Plan) -> Plan:
+    """A part of a plan with the runs that its cells need, those that these start from included."""
+    needed: dict[str | None, set[str]] = {}
+    for cell in part.cells:
+        needed.setdefault(cell.run, set()).update(key for _, key in cell.targets)
+    # A run comes after the one that it starts from.
+    for key, run in reversed(plan.runs.items()):
+        if key in needed:
+            needed.setdefault(run.start_from, set())
+    for key, run in plan.runs.items():
+        if key in needed:
+            targets = {one: target for one, target in run.targets.items() if one in needed[key]}
+            part.runs[key] = replace(run, targets=targets)
+    return part
 
 
 def _wanted(file: TableFile) -> list[str]:
@@ -294,11 +340,6 @@ class Planner:
     def __init__(self, plan: Plan, *, test: bool = True) -> None:
         self.plan, self.test = plan, test
         self._samples: dict[Any, list[int]] = {}
-
-    def samplings(self, data: str, setting: Setting) -> Sequence[int]:
-        """The numbers of the draws: 1, 2, … where a part of the posts is trained on, else 0 alone."""
-        table = self.plan.file.table
-        return range(1, table.samplings + 1) if self.plan.file.sample_of(data, setting) else (0,)
 
     def cell(self, row: Row, data: str, setting: Setting, sampling: int, seed: int) -> Cell:
         """One cell; its run and the one that this starts from are entered."""

@@ -125,16 +125,12 @@ class _Runner:
         self.keep_weights, self.watcher = keep_weights, watcher
         self.events: queue.Queue[Callable[[], _Process | None]] = queue.Queue()
         self.outcome = Outcome()
+        self.states = shelf.states(plan)
 
     def run(self, slots: Sequence[Slot]) -> Outcome:
-        runs = self.plan.runs
-        states = {key: self.shelf.state(run) for key, run in runs.items()}
-        # What others start from must have its weights, though it may have been done without keeping them.
-        sources = {run.start_from for key, run in runs.items() if states[key] is not State.DONE}
         waiting = []
-        for key, run in runs.items():
-            bare = key in sources and not self.shelf.is_trained(run, with_weights=True)
-            if states[key] is State.DONE and not bare:
+        for key, run in self.plan.runs.items():
+            if self.states[key] is State.DONE:
                 self.outcome.kept.append(key)
             else:
                 waiting.append(run)
@@ -168,25 +164,31 @@ class _Runner:
         """The next run that can be started; those whose source failed are noted on the way."""
         busy = {process.run.key for process in working} | {run.key for run in waiting}
         for run in list(waiting):
-            if run.start_from in self.outcome.failed:
+            source = self._source(run)
+            if source in self.outcome.failed:
                 waiting.remove(run)
                 problem = "the run that it starts from failed"
                 self._fail(run, problem, {"error": problem})
                 self.watcher.ended(run, -1, problem)
-            elif run.start_from not in busy:
+            elif source not in busy:
                 waiting.remove(run)
                 return run
         return None
 
+    def _source(self, run: RunPlan) -> str | None:
+        """The key of the run whose weights this one needs; who is trained already needs none."""
+        return run.start_from if self.states[run.key].trains else None
+
     def _start(self, run: RunPlan, slot: Slot) -> _Process:
         source = None if run.start_from is None else self.plan.runs[run.start_from]
-        # A run that others start from must keep its weights.
-        needed = any(other.start_from == run.key for other in self.plan.runs.values())
+        others = self.plan.runs.values()
         task = {
             "run": run.as_dict(),
             "output": str(self.shelf.root),
             "start_from": None if source is None else source.as_dict(),
-            "keep_weights": self.keep_weights or needed,
+            # A run that others start from must keep its weights.
+            "keep_weights": self.keep_weights or any(other.start_from == run.key for other in others),
+            "weights_needed": any(self._source(other) == run.key for other in others),
         }
         log = self.shelf.log_file(run)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -308,6 +310,7 @@ def serve(source: IO[bytes], send: Callable[[Mapping[str, Any]], None], leave: C
             Path(task["output"]),
             start_from=None if task["start_from"] is None else RunPlan.from_dict(task["start_from"]),
             keep_weights=task["keep_weights"],
+            weights_needed=task["weights_needed"],
             progress=SendingReporter(send),
             say=lambda message: send({"event": "say", "message": message}),
         )

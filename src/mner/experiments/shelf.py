@@ -2,6 +2,8 @@
 
 ```
 runs/MODEL-KEY/             a run folder that predicts alone, with experiment.json and predictions/
+runs/MODEL-KEY.again/       the same run trained again, for its weights, until these are there
+runs/MODEL-KEY.interrupted/ what cannot be gone on with, while the run is trained from its beginning
 posts/KEY.jsonl             text and gold of posts that were scored or trained on
 logs/KEY.txt                what the process of a run wrote
 failures/KEY.json           the error of a run that failed
@@ -33,7 +35,7 @@ from filelock import FileLock, Timeout
 from mner.data.files import writing
 from mner.errors import DataError, MnerError, RunFolderError, UsageError
 from mner.experiments.material import state_of, what_changed
-from mner.experiments.plans import Plan, RunPlan, part_of, plan_as_dict, plan_from_dict, plan_name
+from mner.experiments.plans import Plan, RunPlan, joined, part_of, plan_as_dict, plan_from_dict, plan_name
 from mner.experiments.tables import TableFile
 from mner.posts import Entity, Post
 from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, read_json
@@ -55,6 +57,12 @@ class State(StrEnum):
     INTERRUPTED = "interrupted"
     FAILED = "failed"
     MISSING = "to be run"
+    BARE = "to be trained again for its weights"
+
+    @property
+    def trains(self) -> bool:
+        """Whether a run in this state has to be trained, or its training gone on with."""
+        return self not in (State.DONE, State.SCORING)
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,27 @@ class Shelf:
             return State.INTERRUPTED
         return State.MISSING
 
+    def states(self, plan: Plan) -> dict[str, State]:
+        """How far each run of a plan is, by key; `BARE` is what has lost weights that others start from."""
+        found: dict[str, State] = {}
+        needed: set[str | None] = set()
+        # A run comes after the one that it starts from.
+        for key, run in reversed(plan.runs.items()):
+            state = self.state(run)
+            if state is State.DONE and key in needed and not self.is_trained(run, with_weights=True):
+                state = State.BARE
+            if state.trains:
+                needed.add(run.start_from)
+            found[key] = state
+        return {key: found[key] for key in plan.runs}
+
+    def is_started_from(self, run: RunPlan) -> bool:
+        """Whether a table that was run here has a run that starts from this one."""
+        documents = (_read(path) for path in (self.root / "tables").glob("*.json"))
+        return any(
+            other["start_from"] == run.key for document in documents for other in document.get("runs", ())
+        )
+
     def write_predictions(
         self, run: RunPlan, target: str, posts: Sequence[Post], predicted: Sequence[Sequence[Entity]]
     ) -> None:
@@ -245,22 +274,34 @@ class Shelf:
         for path, state in states.items():
             write_document(path, state)
 
-    def keep_plan(self, plan: Plan) -> None:
-        """Keep a table's plan, so that its report can be made without the data."""
+    def keep_plan(self, plan: Plan, whole: TableFile | None = None) -> None:
+        """Keep a table's plan, so that its report can be made without the data.
+
+        Args:
+            plan: The plan, of the table or of a part of it.
+            whole: The table that it is a part of. What is kept of the table's other cells stays.
+        """
+        if whole is not None:
+            document = _read(self._plan_file(whole))
+            plan = joined(plan, plan_from_dict(whole, document) if document else Plan(whole))
         write_document(self._plan_file(plan.file), plan_as_dict(plan))
 
     def kept_plan(self, file: TableFile, whole: TableFile | None = None) -> Plan | None:
-        """The plan of exactly this table with exactly these recipes; None where it has never been run.
+        """The plan of exactly this table with exactly these recipes; None where not all of it has been run.
 
         Args:
             file: The table.
             whole: The table that it is a part of, whose plan has its cells too.
         """
-        document = _read(self._plan_file(file))
-        if document:
-            return plan_from_dict(file, document)
-        plan = None if whole is None else self.kept_plan(whole)
-        return None if plan is None else part_of(plan, file)
+        kept = {self._plan_file(one): one for one in (file, whole) if one is not None}
+        # Parts of a table were once kept on their own; what was written last knows of what was run last.
+        there = [path for path in kept if path.is_file()]
+        for path in sorted(there, key=lambda one: one.stat().st_mtime_ns, reverse=True):
+            document = _read(path)
+            plan = part_of(plan_from_dict(kept[path], document), file) if document else None
+            if plan is not None:
+                return plan
+        return None
 
     def _plan_file(self, file: TableFile) -> Path:
         return self.root / "tables" / f"{plan_name(file)}.json"

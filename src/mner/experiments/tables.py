@@ -305,10 +305,16 @@ class TableFile:
         tables.pop("data", None)
         tables.get("knowledge", {}).pop("store", None)
         for changes in (*steps, setting.set, more):
-            if "data" in changes or "store" in changes.get("knowledge", {}):
+            if "data" in changes or _sets(changes, "knowledge", "store"):
                 raise RecipeError(
                     f"{origin}: data and knowledge.store cannot be changed for a row.",
                     hint="Describe the data set under [data.NAME] and choose it with the row's `data`.",
+                )
+            if _sets(changes, "training", "seed"):
+                raise RecipeError(
+                    f"{origin}: training.seed cannot be changed by `set`.",
+                    expected="`seeds`, of the table, a size or a row",
+                    hint="Each seed is a cell of its own, whatever the recipe says.",
                 )
             tables = merged(tables, changes, origin)
         try:
@@ -476,6 +482,12 @@ def merged(tables: Mapping[str, Any], changes: Mapping[str, Any], origin: str) -
         else:
             result[key] = merged({}, value, origin) if isinstance(value, Mapping) else value
     return result
+
+
+def _sets(changes: Mapping[str, Any], section: str, key: str) -> bool:
+    """Whether changes change that key of that section."""
+    given = changes.get(section)
+    return isinstance(given, Mapping) and key in given
 
 
 def _runs_on(row: Row, name: str, entry: DataEntry) -> bool:
