@@ -7,6 +7,7 @@ import io
 import json
 import re
 import statistics
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -194,6 +195,14 @@ def test_a_sample_and_all_posts_are_compared_by_their_means(workshop):
     assert (pair.runs, pair.other_runs, pair.shared) == (4, 2, False)
     means = [group.summary().mean for group in (pair.first, pair.second)]
     assert pair.comparison.difference.value == pytest.approx(means[0] - means[1])
+    # Who reads the scores reads that some are of a part of the posts; every run says of how many.
+    report = describe(results)
+    note = "Trained on a part of the training posts, 20 of them; the other runs on all."
+    assert all(
+        note in text for text in (as_markdown(report), as_latex(report), report_page(report, figures=False))
+    )
+    posts = Counter(line["training posts"] for line in csv.DictReader(io.StringIO(as_csv(report))))
+    assert posts["20"] == 2 * posts["40"] > 0
     # The first draws alone are a part of the table, which its report names.
     for draws, part in ((1, "draw 1"), (2, "")):
         file = only(plan.file, draws=draws)
@@ -367,6 +376,34 @@ def test_published_numbers_stand_beside_and_quoted_rows_are_marked(finished):
     assert "UMGF (quoted)" in markdown
     ours = 100 * two["scores"]["conll"]["all"]["f1"]["mean"]
     assert f"{ours - two['published']['f1']:+.2f}" in markdown
+
+
+def test_notes_on_published_numbers_say_whose_they_are_and_names_without_a_counterpart_are_said(finished):
+    folder, _ = finished
+    text = TABLE.replace('title = "Small"', 'title = "Small"\npublished = "cat-mner/table-1"')
+
+    def notes(text):
+        plan = planned(folder, text, "noted")
+        return "\n".join(describe(collect(plan, Shelf(folder / "results"))).notes)
+
+    bare = notes(text)
+    assert "nothing of that name for the rows one, two and the data set small" in bare
+    # What is said of a row is not said where the row does not stand.
+    assert "By its own precision and recall" not in bare
+    named = text.replace("[data.small]", '[data.small]\npublished = "twitter2015"')
+    named = named.replace('name = "one"', 'name = "one"\npublished = "BERT-base-SPAN"')
+    named = named.replace('name = "two"', 'name = "two"\npublished = ""')
+    said = notes(named)
+    assert "nothing of that name" not in said
+    assert "BERT-base-SPAN, twitter2015.f1: By its own precision and recall it is 74.67." in said
+    assert "OCSGA" not in said
+
+
+def test_latex_has_minus_signs_and_labels_of_its_table(report):
+    rows = [("row", "-0.04", "-1.2 to +0.3", "a-b", "MM-1")]
+    written = as_latex(replace(report, grids=[replace(report.grids[0], header=("",) * 5, rows=tuple(rows))]))
+    assert r"row & $-$0.04 & $-$1.2 to +0.3 & a-b & MM-1 \\" in written
+    assert re.findall(r"\\label\{(.*?)\}", written) == [f"tab:table-{report.grids[0].key}"]
 
 
 def test_a_report_without_results_says_what_is_open(workshop):

@@ -69,8 +69,7 @@ def _show(table: PublishedTable) -> None:
     print_whole(grid)
     out.print(table.settings, markup=False)
     for note in table.notes:
-        place = ", ".join([note.row, *map(str, note.columns[:1])]) + ": " if note.row else ""
-        out.print(f"* {place}{note.text}", markup=False)
+        out.print(f"* {note.said}", markup=False)
 
 
 def _number(column: Column, value: float | None) -> str:

@@ -68,6 +68,7 @@ def as_latex(report: Report) -> str:
     """The tables of a report in LaTeX, for the package booktabs; each is a `table` of its own."""
     parts = [
         "% " + report.title,
+        *("% " + " ".join(note.split()) for note in report.notes),
         *(f"% {what}: {which}" for what, which in report.facts),
         r"% In the preamble: \usepackage{booktabs}",
     ]
@@ -81,7 +82,7 @@ def as_latex(report: Report) -> str:
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex(caption)}}}",
-            rf"\label{{tab:{re.sub('[^A-Za-z0-9-]+', '-', grid.key)}}}",
+            rf"\label{{tab:{re.sub('[^A-Za-z0-9-]+', '-', f'{report.results.file.path.stem}-{grid.key}')}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
             _latex_row(grid.header),
@@ -95,7 +96,8 @@ def as_latex(report: Report) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
+    # A minus is longer than a hyphen.
+    return re.sub(r"(?<![^ ])-(?=\d)", "$-$", " & ".join(map(_latex, cells))) + r" \\"
 
 
 def _latex(text: str) -> str:
@@ -111,7 +113,8 @@ def as_csv(report: Report) -> str:
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*_CSV_PLACE, "convention", "type", *MEASURES, "gold", "predicted", "correct", "run"])
+    counts = ("gold", "predicted", "correct")
+    writer.writerow([*_CSV_PLACE, "convention", "type", *MEASURES, *counts, "run", "training posts"])
     for result in report.results.results:
         writer.writerows(_csv_lines(result))
     for group in report.results.groups:
@@ -120,7 +123,7 @@ def as_csv(report: Report) -> str:
             scores = [group.published.get((measure, label or None)) for measure in MEASURES]
             fractions = ["" if value is None else f"{value / 100:.6f}" for value in scores]
             where = (group.row.name, *group.place, "", "", "published", label or "all")
-            writer.writerow((*where, *fractions, "", "", "", ""))
+            writer.writerow((*where, *fractions, "", "", "", "", ""))
     return file.getvalue()
 
 
@@ -139,6 +142,7 @@ def _csv_lines(result: Result) -> Iterable[tuple[Any, ...]]:
                 counts.predicted,
                 counts.correct,
                 result.run.folder_name,
+                result.run.posts,
             )
 
 

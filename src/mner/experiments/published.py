@@ -100,6 +100,12 @@ class Note:
     table: str | None = None
     of_columns: tuple[Column, ...] = ()
 
+    @property
+    def said(self) -> str:
+        """The note with what it is about in front, where that is a row."""
+        place = ", ".join([self.row, *map(str, self.columns[:1])]) + ": " if self.row else ""
+        return f"{place}{self.text}"
+
 
 @dataclass(frozen=True)
 class PublishedTable:

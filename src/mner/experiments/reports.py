@@ -22,8 +22,10 @@ from mner.experiments.grids import (
     setting_of,
     with_deviation,
 )
+from mner.experiments.published import PublishedTable
 from mner.experiments.results import MEASURES, Group, Pair, Results, distinct, types_of
 from mner.experiments.shelf import now
+from mner.experiments.tables import Row
 from mner.tags import Convention
 
 _LABELS = {"precision": "P", "recall": "R", "f1": "F1"}
@@ -73,8 +75,8 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
         notes.append(f"Published: {results.published.key}, {results.published.title}")
         if results.published.settings:
             notes.append(f"Published settings: {results.published.settings}")
-        said = dict.fromkeys(note.text for note in results.published.notes)
-        notes += [f"On the published numbers: {text}" for text in said]
+        notes += _on_published(results.published, table.rows)
+        notes += _without_counterpart(results, results.published)
     grids = [*_overviews(results), *_mains(results), *_types(results)]
     if pairs:
         grids.append(_comparisons(pairs, results))
@@ -83,6 +85,43 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
         grids.append(_open(results))
     title = f"{table.title} ({part})" if part else table.title
     return Report(title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs))
+
+
+def _on_published(published: PublishedTable, rows: Sequence[Row]) -> list[str]:
+    """What is to be known about the published numbers that stand here, and about the whole of them."""
+    here = {row.published_name for row in rows}
+    notes = [note for note in published.notes if note.row is None or here & {note.row, *note.of}]
+    return [f"On the published numbers: {said}" for said in dict.fromkeys(note.said for note in notes)]
+
+
+def _without_counterpart(results: Results, published: PublishedTable) -> list[str]:
+    """What nothing published stands beside, though nothing says that it should be so."""
+    table = results.file.table
+    beside = [group for group in results.groups if group.published]
+    known = {row.name for row in published.rows} | {group.row.name for group in beside}
+    rows = [
+        row.name
+        for row in table.rows
+        if row.published is None and row.published_in is None and row.name not in known
+    ]
+    # Columns may be of a part of a set, or of another one's test posts.
+    known = {*published.datas, *(group.data for group in beside)}
+    sets = [
+        name
+        for name in dict.fromkeys(group.data for group in results.groups)
+        if table.data[name].published is None and not any(one.startswith(name) for one in known)
+    ]
+    said = [
+        f"the {what}{'' if len(names) == 1 else 's'} {', '.join(names)}"
+        for what, names in (("row", rows), ("data set", sets))
+        if names
+    ]
+    if not said:
+        return []
+    return [
+        f"{published.key} has nothing of that name for {' and '.join(said)}, so nothing stands beside it. "
+        '`published` gives the name there, "" where there is none.'
+    ]
 
 
 def _overviews(results: Results) -> list[Grid]:
@@ -149,11 +188,23 @@ def _mains(results: Results) -> list[Grid]:
             for group in groups
             for result in group.results
         )
-        note = f"Mean {PLUS_MINUS} standard deviation over seeds and draws, in per cent; {'; '.join(counts)}."
+        note = "; ".join([f"Mean {PLUS_MINUS} standard deviation over seeds and draws, in per cent", *counts])
+        note += f". {_trained_on(groups)}"
         key = f"scores-{data}" if data == scored else f"scores-{data}-{scored}"
         title = f"Scores on {place_of(results, data, scored)}"
-        grids.append(Grid(key, title, tuple(header), tuple(rows), 2 if several else 1, note))
+        grids.append(Grid(key, title, tuple(header), tuple(rows), 2 if several else 1, note.strip()))
     return grids
+
+
+def _trained_on(groups: Sequence[Group]) -> str:
+    """How many posts were trained on, where that is a part of them; nothing where it is all."""
+    runs = [result.run for group in groups for result in group.results]
+    counts = sorted({run.posts for run in runs if run.sample is not None})
+    if not counts:
+        return ""
+    number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    others = "" if all(run.sample is not None for run in runs) else "; the other runs on all"
+    return f"Trained on a part of the training posts, {number} of them{others}."
 
 
 def _types(results: Results) -> list[Grid]:
@@ -227,7 +278,8 @@ def _every(results: Results) -> Grid:
     drawn = any(result.cell.sampling for result in results.results)
     header = ["row", "posts"]
     header += [*(["setting"] if several else []), *(["draw"] if drawn else []), "seed", "P", "R"]
-    header += [*(f"F1 ({one.value})" for one in Convention), "F1 on validation", "epoch", "minutes", "code"]
+    header += [*(f"F1 ({one.value})" for one in Convention), "F1 on validation", "epoch"]
+    header += ["training posts", "minutes", "code"]
     rows = []
     for result in results.results:
         training, record = results.shelf.training_of(result.run), results.shelf.record_of(result.run)
@@ -246,6 +298,7 @@ def _every(results: Results) -> Grid:
                 *(percent(result.scores[one.value].overall.f1) for one in Convention),
                 percent(chosen["f1"]) if chosen else NOTHING,
                 f"{chosen['epoch']:g} of {result.run.recipe.training.epochs}" if chosen else NOTHING,
+                str(result.run.posts),
                 f"{training.get('seconds', 0) / 60:.1f}",
                 record.get("code", NOTHING),
             )
