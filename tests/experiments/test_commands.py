@@ -83,6 +83,27 @@ def test_a_report_of_a_part_says_so_and_leaves_that_of_the_whole(copied, capsys)
     assert len(list(folder.glob("*.md"))) == 3
 
 
+def test_changed_data_stop_a_dry_run_as_they_stop_the_run_and_a_report_says_why_cells_are_missing(
+    finished, tmp_path, capsys
+):
+    moved = tmp_path / finished[0].name
+    shutil.copytree(finished[0], moved)
+    path = moved / "small" / "test.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    words = [str(moved / "table.toml"), "--output", str(moved / "results"), "--data", str(moved)]
+    assert run(["experiment", "run", *words]) == 1
+    problems = [capsys.readouterr().err]
+    before = {path: path.read_bytes() for path in (moved / "results").rglob("*") if path.is_file()}
+    assert run(["experiment", "run", *words, "--dry-run"]) == 1
+    problems.append(capsys.readouterr().err)
+    assert problems[0] == problems[1]
+    assert "12 posts before, 11 now" in problems[0]
+    assert run(["experiment", "report", *words, "--samples", "0"]) == 0
+    assert "12 posts before, 11 now" in capsys.readouterr().err
+    after = {path: path.read_bytes() for path in (moved / "results").rglob("*") if path.is_file()}
+    assert after == before
+
+
 def test_a_part_that_is_run_again_on_changed_data_stands_in_the_report_of_the_whole(
     finished, tmp_path, capsys
 ):

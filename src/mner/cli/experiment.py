@@ -101,6 +101,7 @@ def run(
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
     if dry_run:
+        shelf.check_data(plan, accept=accept, remember=False)
         show_plan(plan, shelf, len(slots), as_json)
         return
     whole = read_table(table, size)

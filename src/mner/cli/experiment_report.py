@@ -28,11 +28,13 @@ from mner.cli.experiment import (
     plan_of,
     table_of,
 )
-from mner.errors import UsageError, did_you_mean, shown
+from mner.errors import DataError, UsageError, did_you_mean, shown
 
 if TYPE_CHECKING:
     from mner.experiments.grids import Grid
+    from mner.experiments.plans import Plan
     from mner.experiments.reports import Report
+    from mner.experiments.shelf import Shelf
 
 _FORMATS = ("html", "md", "tex", "csv")
 
@@ -88,6 +90,8 @@ def report(
     # Who says where the data lie means these; else what was run tells.
     kept = None if data or knowledge else shelf.kept_plan(file, table_of(table, size))
     plan = kept or plan_of(file, data, knowledge)
+    if kept is None:
+        _say_if_changed(shelf, plan)
     results = collect(plan, shelf, bars)
     pairs = compare_rows(results, samples=samples, progress=bars) if samples else []
     found = describe(results, pairs)
@@ -99,6 +103,18 @@ def report(
         print_json(as_document(found))
     else:
         _show_report(found)
+
+
+def _say_if_changed(shelf: Shelf, plan: Plan) -> None:
+    """Say why cells that were run are missing, where it is that the data are others now."""
+    try:
+        shelf.check_data(plan, remember=False)
+    except DataError as error:
+        err.print(
+            f"{error.what} What was computed on the posts as they were is left out here.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _refuse_file(folder: Path) -> None:

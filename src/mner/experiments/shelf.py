@@ -236,12 +236,13 @@ class Shelf:
         path = self.posts_file(gold)
         return _read_posts(path, path.stat().st_mtime_ns)
 
-    def check_data(self, plan: Plan, *, accept: bool = False) -> None:
+    def check_data(self, plan: Plan, *, accept: bool = False, remember: bool = True) -> None:
         """Compare the data sets with what they were when they were first used, and remember them.
 
         Args:
             plan: The table's plan.
             accept: Take the sets as they are now.
+            remember: Keep how they are; without it nothing is written.
 
         Raises:
             DataError: A data set has changed since; the message says what.
@@ -271,7 +272,7 @@ class Shelf:
                 hint="Put the data back, choose another --output, or give --accept-changed-data to run all "
                 "cells of these sets again.",
             )
-        for path, state in states.items():
+        for path, state in states.items() if remember else ():
             write_document(path, state)
 
     def keep_plan(self, plan: Plan, whole: TableFile | None = None) -> None:
