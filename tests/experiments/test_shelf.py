@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -186,6 +187,32 @@ def test_a_source_is_trained_again_for_who_is_to_be_trained_alone(workshop):
     (shelf.run_folder(run) / "model.safetensors").unlink()
     assert shelf.states(plan) == {source.key: State.BARE, run.key: State.MISSING}
     assert Estimates(plan, shelf).of(source).seconds > 0
+
+
+def test_estimates_come_from_other_tables_too_and_from_the_epochs_of_an_interrupted_run(copied):
+    folder, plan, shelf = copied
+    longer = planned(
+        folder, TABLE.replace("set = { training.epochs = 2 }", "set = { training.epochs = 8 }"), "longer"
+    )
+    new = next(run for key, run in longer.runs.items() if key not in plan.runs)
+    # In a table of its own, whose other rows would tell.
+    alone = replace(longer, runs={new.key: new}, cells=[cell for cell in longer.cells if cell.run == new.key])
+    found = Estimates(alone, shelf).of(new)
+    assert found.basis == "its system in other tables, measured"
+    read = [
+        run.posts * run.recipe.training.epochs + run.chosen_on * run.recipe.training.epochs / 3
+        for run in plan.runs.values()
+    ]
+    took = [shelf.training_of(run)["seconds"] for run in plan.runs.values()]
+    rates = [posts / seconds for posts, seconds in zip(read, took, strict=True)]
+    work = 8 * (new.posts + new.chosen_on / 3)
+    assert found.seconds == pytest.approx(work * sum(1 / rate for rate in rates) / len(rates))
+    # Two epochs took ten seconds: six will take thirty.
+    shelf.run_folder(new).mkdir(parents=True)
+    record = {"status": "running", "seconds": 10.0, "curve": [{"epoch": 1.0}, {"epoch": 2.0}]}
+    (shelf.run_folder(new) / "run.json").write_text(json.dumps(record))
+    found = Estimates(alone, shelf).of(new)
+    assert (found.seconds, found.basis) == (pytest.approx(30), "its epochs so far, measured")
 
 
 def test_changed_data_are_refused_with_what_changed(copied):

@@ -54,6 +54,9 @@ class Estimates:
                 self._by_row.setdefault(rows[key], []).append(rate)
             self._by_system.setdefault(_system(run), []).append(rate)
             self._all.append(rate)
+        self._elsewhere: dict[tuple[str, str], list[float]] = {}
+        for run, seconds in shelf.finished_besides(plan):
+            self._elsewhere.setdefault(_system(run), []).append(_work(run) / seconds)
 
     def of(self, run: RunPlan) -> Estimate:
         """How long a run will take from where it is."""
@@ -65,8 +68,11 @@ class Estimates:
         rate, basis = self._rate(run)
         done = 0.0
         if state is State.INTERRUPTED:
-            curve = self.shelf.training_of(run).get("curve") or []
+            training = self.shelf.training_of(run)
+            curve = training.get("curve") or []
             done = max((point["epoch"] for point in curve), default=0.0) / run.recipe.training.epochs
+            if done and training.get("seconds"):
+                rate, basis = _work(run) * done / training["seconds"], "its epochs so far, measured"
         return Estimate(_work(run) * (1 - min(done, 1.0)) / rate, basis)
 
     def _rate(self, run: RunPlan) -> tuple[float, str]:
@@ -75,6 +81,8 @@ class Estimates:
             return _mean(self._by_row[row]), "this row, measured"
         if _system(run) in self._by_system:
             return _mean(self._by_system[_system(run)]), "its system, measured"
+        if _system(run) in self._elsewhere:
+            return _mean(self._elsewhere[_system(run)]), "its system in other tables, measured"
         if self._all:
             return _mean(self._all), "others, measured"
         return ASSUMED_POSTS_A_SECOND, ASSUMED

@@ -24,7 +24,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -142,6 +142,24 @@ class Shelf:
     def training_of(self, run: RunPlan) -> dict[str, Any]:
         """What the trainer recorded of a run; nothing where there is no record, or half of one."""
         return _read(self.run_folder(run) / TRAINING_FILE)
+
+    def finished_besides(self, plan: Plan) -> Iterator[tuple[RunPlan, float]]:
+        """Runs that other tables left here, with the seconds that their training took.
+
+        Args:
+            plan: The plan whose own runs are left out.
+        """
+        names = {field.name for field in fields(RunPlan)}
+        for path in sorted(self.root.glob(f"runs/*/{RECORD_FILE}")):
+            record = _read(path)
+            try:
+                run = RunPlan.from_dict({name: record[name] for name in names})
+            except (KeyError, TypeError, MnerError):
+                # Of an earlier version, perhaps.
+                continue
+            seconds = self.training_of(run).get("seconds")
+            if run.key not in plan.runs and seconds and self.is_trained(run):
+                yield run, seconds
 
     def record_of(self, run: RunPlan) -> dict[str, Any]:
         """What is known about a run besides."""
