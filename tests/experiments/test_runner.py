@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from mner.cli.app import run as main
 from mner.errors import UsageError
 from mner.experiments.estimates import Estimates
 from mner.experiments.results import collect
@@ -140,7 +141,19 @@ def test_a_failing_cell_is_kept_with_its_error_and_the_others_go_on(workshop):
     assert estimates.of(broken).basis == "its system, measured"
 
 
-def test_a_source_is_trained_again_for_its_weights_only_where_a_run_starts_from_them(workshop):
+def test_a_source_is_trained_again_for_its_weights_only_where_a_run_starts_from_them(workshop, capsys):
+    def told(*options):
+        words = [
+            "experiment",
+            "run",
+            str(workshop / "table.toml"),
+            "--output",
+            str(workshop / "results"),
+            "--json",
+        ]
+        assert main([*words, *options]) == 0
+        return json.loads(capsys.readouterr().out)
+
     plan = planned(workshop, FROM)
     source, run = plan.runs.values()
     shelf = Shelf(workshop / "results")
@@ -150,16 +163,15 @@ def test_a_source_is_trained_again_for_its_weights_only_where_a_run_starts_from_
     for predictions in (shelf.run_folder(run) / "predictions").iterdir():
         predictions.unlink()
     # Who is scored alone starts from nothing.
-    done = run_table(workshop, "--json")
-    assert (done.returncode, json.loads(done.stdout)["ran"]) == (0, [run.folder_name]), done.stderr
+    assert told()["ran"] == [run.folder_name]
     assert not weights.exists()
     shutil.rmtree(shelf.run_folder(run))
-    states = json.loads(run_table(workshop, "--json", "--dry-run").stdout)["runs"]
-    assert [one["state"] for one in states] == ["to be trained again for its weights", "to be run"]
+    assert [one["state"] for one in told("--dry-run")["runs"]] == [
+        "to be trained again for its weights",
+        "to be run",
+    ]
     given = shelf.predictions_file(source, *source.targets).stat().st_mtime_ns
-    done = run_table(workshop, "--json", "--no-weights")
-    ran = [source.folder_name, run.folder_name]
-    assert (done.returncode, json.loads(done.stdout)["ran"]) == (0, ran), done.stderr
+    assert told("--no-weights")["ran"] == [source.folder_name, run.folder_name]
     assert weights.exists()
     assert shelf.predictions_file(source, *source.targets).stat().st_mtime_ns == given
 
