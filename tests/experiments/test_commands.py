@@ -24,6 +24,15 @@ def copied(finished, tmp_path):
     return tmp_path / "copy"
 
 
+def with_a_post_less(folder, place, split):
+    """A copy of a finished workshop, whose data have lost a post since; its tables are called the same."""
+    moved = place / folder.name
+    shutil.copytree(folder, moved)
+    path = moved / "small" / f"{split}.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    return moved
+
+
 def test_a_report_needs_neither_data_nor_weights_once_the_table_was_run(finished, tmp_path, capsys):
     folder, _ = finished
     moved = tmp_path / folder.name
@@ -86,10 +95,7 @@ def test_a_report_of_a_part_says_so_and_leaves_that_of_the_whole(copied, capsys)
 def test_changed_data_stop_a_dry_run_as_they_stop_the_run_and_a_report_says_why_cells_are_missing(
     finished, tmp_path, capsys
 ):
-    moved = tmp_path / finished[0].name
-    shutil.copytree(finished[0], moved)
-    path = moved / "small" / "test.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    moved = with_a_post_less(finished[0], tmp_path, "test")
     words = [str(moved / "table.toml"), "--output", str(moved / "results"), "--data", str(moved)]
     assert run(["experiment", "run", *words]) == 1
     problems = [capsys.readouterr().err]
@@ -107,10 +113,7 @@ def test_changed_data_stop_a_dry_run_as_they_stop_the_run_and_a_report_says_why_
 def test_a_part_that_is_run_again_on_changed_data_stands_in_the_report_of_the_whole(
     finished, tmp_path, capsys
 ):
-    moved = tmp_path / finished[0].name
-    shutil.copytree(finished[0], moved)
-    path = moved / "small" / "train.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    moved = with_a_post_less(finished[0], tmp_path, "train")
     words = [str(moved / "table.toml"), "--output", str(moved / "results"), "--json"]
     part = ["--row", "two", "--seed", "2", "--accept-changed-data"]
     assert run(["experiment", "run", *words, *part, "--data", str(moved)]) == 0

@@ -94,17 +94,15 @@ def run(
 ) -> None:
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
-    from mner.experiments.tables import read_table
 
     file = table_of(table, size, row, on, seed, setting, draws)
     plan = plan_of(file, data, knowledge)
     shelf = Shelf(output)
     slots = slots_for(jobs, len(plan.runs))
     if dry_run:
-        shelf.check_data(plan, accept=accept, remember=False)
-        show_plan(plan, shelf, len(slots), as_json)
+        show_plan(plan, shelf, len(slots), as_json, accept=accept)
         return
-    whole = read_table(table, size)
+    whole = table_of(table, size)
     outcome = run_plan(plan, shelf, slots, whole=whole, keep_weights=keep_weights, accept=accept)
     if as_json:
         print_json(
@@ -296,14 +294,14 @@ def _memory() -> int:
         return _MEMORY_OF_A_RUN
 
 
-def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool) -> None:
-    """Show what would run, and about how long it would take."""
+def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: bool = False) -> None:
+    """Show what would run, and about how long it would take; data that would stop the run stop this too."""
     from mner.experiments.estimates import ASSUMED, ASSUMED_POSTS_A_SECOND, Estimates, spoken, total_seconds
 
+    shelf.check_data(plan, accept=accept, remember=False)
     estimates = Estimates(plan, shelf)
     titles = _titles(plan)
-    states_of = shelf.states(plan)
-    rows = [(run, states_of[key], estimates.of(run)) for key, run in plan.runs.items()]
+    rows = [(run, estimates.states[key], estimates.of(run)) for key, run in plan.runs.items()]
     whole = total_seconds((estimate.seconds for _, _, estimate in rows), jobs)
     if as_json:
         print_json(
@@ -377,7 +375,7 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
     from mner.experiments.shelf import State
 
     estimates = Estimates(plan, shelf)
-    states = list(shelf.states(plan).values())
+    states = list(estimates.states.values())
     done = states.count(State.DONE)
     left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
     err.print(

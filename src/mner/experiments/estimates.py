@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from mner.experiments.plans import Plan, RunPlan
 from mner.experiments.shelf import Shelf, State
@@ -35,11 +36,14 @@ class Estimates:
     Args:
         plan: The plan.
         shelf: Where finished runs are, these and others.
+
+    Attributes:
+        states: How far each run is, by key.
     """
 
     def __init__(self, plan: Plan, shelf: Shelf) -> None:
         self.plan, self.shelf = plan, shelf
-        self._states = shelf.states(plan)
+        self.states = shelf.states(plan)
         rows = {cell.run: (cell.row, cell.data) for cell in plan.cells}
         self._rows = rows
         self._by_row: dict[tuple[str, str], list[float]] = {}
@@ -54,13 +58,18 @@ class Estimates:
                 self._by_row.setdefault(rows[key], []).append(rate)
             self._by_system.setdefault(_system(run), []).append(rate)
             self._all.append(rate)
-        self._elsewhere: dict[tuple[str, str], list[float]] = {}
-        for run, seconds in shelf.finished_besides(plan):
-            self._elsewhere.setdefault(_system(run), []).append(_work(run) / seconds)
+
+    @cached_property
+    def _elsewhere(self) -> dict[tuple[str, str], list[float]]:
+        # Read only where the plan's own runs tell nothing: it is a file for every run on the shelf.
+        rates: dict[tuple[str, str], list[float]] = {}
+        for run, seconds in self.shelf.finished_besides(self.plan):
+            rates.setdefault(_system(run), []).append(_work(run) / seconds)
+        return rates
 
     def of(self, run: RunPlan) -> Estimate:
         """How long a run will take from where it is."""
-        state = self._states[run.key]
+        state = self.states[run.key]
         if state is State.DONE:
             return Estimate(0.0, "done")
         if state is State.SCORING:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
+from transformers.trainer import TRAINER_STATE_NAME
 
 from mner.data import Dataset
 from mner.errors import DataError
@@ -29,8 +30,6 @@ from mner.posts import Post
 from mner.progress import Advance, Reporter, silent
 from mner.recognizer import WEIGHTS_FILE, Recognizer
 from mner.training.run import CHECKPOINTS, TRAINING, Say, is_interrupted, machine, train, unsaid, versions
-
-_TRAINER_STATE = "trainer_state.json"
 
 
 def do_run(
@@ -311,7 +310,7 @@ def _drop_halves(checkpoints: Path) -> None:
     """Remove checkpoints that were not written to their end; the trainer writes its state last."""
     for checkpoint in checkpoints.glob("checkpoint-*"):
         try:
-            json.loads((checkpoint / _TRAINER_STATE).read_text(encoding="utf-8"))
+            json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             shutil.rmtree(checkpoint)
 

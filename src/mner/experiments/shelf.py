@@ -152,13 +152,15 @@ class Shelf:
         names = {field.name for field in fields(RunPlan)}
         for path in sorted(self.root.glob(f"runs/*/{RECORD_FILE}")):
             record = _read(path)
+            if record.get("key") in plan.runs:
+                continue
             try:
                 run = RunPlan.from_dict({name: record[name] for name in names})
             except (KeyError, TypeError, MnerError):
                 # Of an earlier version, perhaps.
                 continue
             seconds = self.training_of(run).get("seconds")
-            if run.key not in plan.runs and seconds and self.is_trained(run):
+            if seconds and self.is_trained(run):
                 yield run, seconds
 
     def record_of(self, run: RunPlan) -> dict[str, Any]:
@@ -290,8 +292,9 @@ class Shelf:
                 hint="Put the data back, choose another --output, or give --accept-changed-data to run all "
                 "cells of these sets again.",
             )
-        for path, state in states.items() if remember else ():
-            write_document(path, state)
+        if remember:
+            for path, state in states.items():
+                write_document(path, state)
 
     def keep_plan(self, plan: Plan, whole: TableFile | None = None) -> None:
         """Keep a table's plan, so that its report can be made without the data.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mner.errors import BackboneError, shown
-from mner.pretrained import DEFAULT, locate, quiet_loading, revision_of
+from mner.pretrained import DEFAULT, locate, quiet_loading, revision_of, why_not_loaded
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """Gives for n texts an array (n, width) whose rows have length one."""
@@ -69,7 +69,7 @@ class SentenceEmbedder:
                     )
             except (OSError, ValueError, KeyError) as error:
                 raise BackboneError(
-                    f"The encoder {shown(self.model)} cannot be loaded.", got=str(error).splitlines()[0]
+                    f"The encoder {shown(self.model)} cannot be loaded.", got=why_not_loaded(place, error)
                 ) from error
             device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
             self._loaded = tokenizer, model.eval().to(device)
