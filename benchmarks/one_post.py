@@ -1,9 +1,10 @@
 """One post at a time: what a person waits for.
 
-The median over posts of the time for one call in the process, without a picture and with one that is read;
-and the seconds from the start of the command `mner predict` to its first entity.
+The median over posts of the time for one call in the process, without a picture and with one that is read,
+beside the bare encoder over the same sub-words; and the seconds from the start of the command `mner predict`
+to its first entity.
 
-    python benchmarks/one_post.py [--model default] [--data FOLDER] [--rounds 200]
+    python benchmarks/one_post.py [--model default] [--data FOLDER] [--dtype float32] [--rounds 200]
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from mner.data import read_folder
 from mner.errors import MissingExtraError
@@ -27,6 +30,7 @@ from mner.posts import Post
 from mner.recognizer import Recognizer
 
 PICTURE = Path("examples/pictures/poster.png")
+Thing = TypeVar("Thing")
 
 
 def main() -> None:
@@ -34,18 +38,20 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="a run folder, or the bundled recogniser")
     parser.add_argument("--data", type=Path, default=Path("examples/posts"), help="a data folder")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--picture", type=Path, default=PICTURE)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
     started = time.perf_counter()
-    recognizer = Recognizer.from_pretrained(options.model, device="cpu")
+    recognizer = Recognizer.from_pretrained(options.model, device="cpu", dtype=options.dtype)
     loading = time.perf_counter() - started
     posts = [Post.from_text(post.text) for post in read_folder(options.data).split(options.split)]
     texts = [post.text for post in (posts * (options.rounds // len(posts) + 1))[: options.rounds]]
     found = {"seconds to load, after imports": loading}
     found["milliseconds a post"] = 1000 * _median(texts, recognizer)
+    found["milliseconds a post, the bare encoder"] = 1000 * _bare(texts, recognizer)
     found["milliseconds a post with alt text"] = 1000 * _median(
         texts, lambda text: recognizer(text, image=options.picture, alt="a poster with a name on it")
     )
@@ -72,14 +78,25 @@ def main() -> None:
         print(f"{name}: {value:.2f}")
 
 
-def _median(texts: Sequence[str], call: Callable[[str], Any]) -> float:
-    call(texts[0])
+def _median(things: Sequence[Thing], call: Callable[[Thing], Any]) -> float:
+    call(things[0])
     times = []
-    for text in texts:
+    for thing in things:
         started = time.perf_counter()
-        call(text)
+        call(thing)
         times.append(time.perf_counter() - started)
     return statistics.median(times)
+
+
+def _bare(texts: Sequence[str], recognizer: Recognizer) -> float:
+    batches = [recognizer.encoder.encode([Post.from_text(text)]) for text in texts]
+    with torch.inference_mode():
+        return _median(
+            batches,
+            lambda batch: recognizer.model.text_encoder(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask
+            ),
+        )
 
 
 def _command(model: str) -> float:
