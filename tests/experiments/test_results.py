@@ -396,7 +396,11 @@ def test_notes_on_published_numbers_say_whose_they_are_and_names_without_a_count
     said = notes(named)
     assert "nothing of that name" not in said
     assert "BERT-base-SPAN, twitter2015.f1: By its own precision and recall it is 74.67." in said
-    assert "OCSGA" not in said
+    assert "OCSGA, twitter2015.f1" not in said
+    # Nor what is said of two rows where neither stands.
+    other = named.replace("cat-mner/table-1", "mgips-cl/table-2").replace("BERT-base-SPAN", "VEC-MNER")
+    assert "lead over VEC-MNER" in notes(other)
+    assert "CoT over ChatGPT" not in notes(other)
 
 
 def test_latex_has_minus_signs_and_labels_of_its_table(report):

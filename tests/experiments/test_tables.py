@@ -160,7 +160,46 @@ def test_only_some_settings_and_draws(workshop):
         ('recipe = "recipe.toml"\nset', 'recipe = "nowhere.toml"\nset', "no recipe '.*nowhere.toml'"),
         ('name = "two"', 'name = "one"', "two rows are called 'one'"),
         ('name = "two"', 'name = "two"\nquoted = true', "a quoted row is not run"),
-        ('recipe = "recipe.toml"\n[[', "[[", "rows.1 has a wrong value. Expected: a recipe, or"),
+        (
+            'recipe = "recipe.toml"\n[[',
+            "[[",
+            "rows.1 has a wrong value. Expected: a recipe, predictions made",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { smal = "said.jsonl" }',
+            "row 'two': there is no data set 'smal'. Did you mean 'small'",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { "small->other" = "said.jsonl" }',
+            "row 'two': there is no scored data set 'other'",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { "small@50" = "said.jsonl" }',
+            "row 'two': there is no setting '50'",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { small = ["one.jsonl", "two.jsonl"] }',
+            "small: several files want `seeds`",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { small = "one.jsonl" }\nseeds = [1, 2]',
+            "small: as many files as the row has seeds, 2",
+        ),
+        (
+            'recipe = "recipe.toml"\nset',
+            'predictions = { small = "one.jsonl" }\nset',
+            "a row of predictions is not run here, so it has no set",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { small = "one.jsonl" }\nquoted = true',
+            "a quoted row is not run",
+        ),
         (
             'name = "two"',
             'name = "two"\ndata = ["smal"]',

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mner.evaluation.significance import Comparison
     from mner.tags import Convention
 
-_RUN = "A run folder, or a JSONL file of predictions."
+_RUN = "A run folder, or a file of predictions: JSON lines, or columns."
 
 
 @app.command()
@@ -48,7 +48,7 @@ def errors(
     source = Source(data, split, file_format, images, tuple(label_map or ()))
     named = convention_named(convention)
     posts = source.posts()
-    predicted = predictions(run, posts, knowledge=knowledge, device=device)
+    predicted = predictions(run, posts, knowledge=knowledge, device=device, convention=named)
     found = Analysis(posts, predicted, named, training_posts(source, train))
     if html is not None:
         write_page(html, found.page(f"Errors of {name_of(run)} on {source.title}", most))
@@ -89,7 +89,10 @@ def compare(
     named = convention_named(convention)
     posts = source.posts()
     gold = [post.gold(named) for post in posts]
-    said = [predictions(run, posts, knowledge=knowledge, device=device) for run in (first, second)]
+    said = [
+        predictions(run, posts, knowledge=knowledge, device=device, convention=named)
+        for run in (first, second)
+    ]
     names = (name_of(first), name_of(second))
     if names[0] == names[1]:
         names = (str(first), str(second))

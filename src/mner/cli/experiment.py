@@ -152,10 +152,13 @@ def run_plan(
         keep_weights: Whether weights are kept.
         accept: Take data as they are, though they have changed.
     """
+    from mner.experiments.given import read_given
     from mner.experiments.runner import run_missing
 
     with shelf.working_on(plan.file.name):
         shelf.check_data(plan, accept=accept)
+        # What is wrong with them is said before anything is trained.
+        read_given(plan, shelf, bars)
         shelf.keep_plan(plan, whole)
         _show_beginning(plan, shelf, len(slots))
         with _board(plan, shelf) as watcher:
@@ -309,6 +312,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
                 "table": str(plan.file.path),
                 "size": plan.file.size,
                 "cells": len(plan.cells),
+                "predictions": [file for given in plan.given.values() for file in given.files.values()],
                 "jobs": jobs,
                 "seconds": round(whole, 1),
                 "runs": [
@@ -349,8 +353,11 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
             markup=False,
             soft_wrap=True,
         )
+    for given in plan.given.values():
+        for file in given.files.values():
+            out.print(f"Predictions that were made elsewhere: {file}", markup=False, soft_wrap=True)
     out.print(
-        f"{counted(len(rows), 'run')} for {counted(len(plan.cells), 'cell')}; "
+        f"{counted(len(rows), 'run')} for {counted(len(plan.cells) - len(plan.given), 'cell')}; "
         f"about {spoken(whole)} with {jobs} at a time.",
         markup=False,
         soft_wrap=True,
@@ -361,7 +368,8 @@ def _titles(plan: Plan) -> dict[str, list[str]]:
     """For each run the cells it is for, in words."""
     titles: dict[str, list[str]] = {key: [] for key in plan.runs}
     for cell in plan.cells:
-        titles[cell.run].append(cell.title)
+        if cell.run in titles:
+            titles[cell.run].append(cell.title)
     for key, run in plan.runs.items():
         if not titles[key]:
             titles[key] = [
@@ -379,8 +387,9 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
     done = states.count(State.DONE)
     left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
     err.print(
-        f"{plan.file.table.title}: {counted(len(plan.cells), 'cell')}, {counted(len(states), 'run')}, "
-        f"{done} of them done; "
+        f"{plan.file.table.title}: {counted(len(plan.cells), 'cell')}"
+        + (f" ({len(plan.given)} of predictions that were made elsewhere)" if plan.given else "")
+        + f", {counted(len(states), 'run')}, {done} of them done; "
         + (
             f"the others take about {spoken(left)}, {jobs} at a time."
             if done < len(states)

@@ -94,15 +94,21 @@ def opened(run: Path, device: str) -> Recognizer:
 
 
 def predictions(
-    run: Path, posts: Sequence[Post], *, knowledge: Path | None = None, device: str = "auto"
+    run: Path,
+    posts: Sequence[Post],
+    *,
+    knowledge: Path | None = None,
+    device: str = "auto",
+    convention: Convention = Convention.CONLL,
 ) -> list[list[Entity]]:
     """What a run says of posts, or what a file says that it said.
 
     Args:
-        run: A run folder, or a JSONL file of predictions for these posts.
+        run: A run folder, or a file of predictions for these posts, as JSON lines or columns.
         posts: The posts.
         knowledge: Knowledge store, for models that read it.
         device: Where to compute.
+        convention: What stray tags of a file in columns mean.
 
     Raises:
         RunFolderError: It is no run folder.
@@ -111,7 +117,7 @@ def predictions(
     if run.is_file():
         from mner.evaluation.predictions import read_predictions
 
-        return read_predictions(run, posts)
+        return read_predictions(run, posts, convention)
     recognizer = opened(run, device)
     known = supplied(recognizer, posts, knowledge)
     found = recognizer.predict(known, progress=bars)

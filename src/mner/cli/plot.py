@@ -384,7 +384,7 @@ def _judged(
     named = convention_named(convention)
     posts = Source(data, split, file_format, images, tuple(label_map or ())).posts()
     gold = [post.gold(named) for post in posts]
-    return gold, predictions(run, posts, knowledge=knowledge, device=device)
+    return gold, predictions(run, posts, knowledge=knowledge, device=device, convention=named)
 
 
 def _name(run: Path) -> str:

@@ -7,8 +7,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from mner.data import iterate_jsonl, write_jsonl
+from mner.data.folders import open_file
 from mner.errors import DataError, shown
 from mner.posts import Entity, Post
+from mner.tags import Convention
 
 
 def write_predictions(
@@ -39,12 +41,16 @@ def write_predictions(
     return write_jsonl(said, path, overwrite=overwrite)
 
 
-def read_predictions(path: Path | str, posts: Sequence[Post]) -> list[list[Entity]]:
-    """Read what `write_predictions` or ``mner predict --output`` wrote.
+def read_predictions(
+    path: Path | str, posts: Sequence[Post], convention: Convention | str = Convention.CONLL
+) -> list[list[Entity]]:
+    """Read what `write_predictions` or ``mner predict --output`` wrote, or what another tool did.
 
     Args:
-        path: The file.
-        posts: The posts of which it speaks, in its order; their texts have to be the same.
+        path: JSON lines, or columns with the word first and the predicted tag last.
+        posts: The posts of which it speaks, in its order; their texts have to be the same, of columns the
+            words.
+        convention: What stray tags of columns mean.
 
     Returns:
         For each post the predicted entities.
@@ -52,8 +58,11 @@ def read_predictions(path: Path | str, posts: Sequence[Post]) -> list[list[Entit
     Raises:
         DataError: The file cannot be read, or is not of these posts.
     """
+    file = open_file(Path(path))
+    columns = not isinstance(file, Path)
+    lines = iterate_jsonl(file) if isinstance(file, Path) else file.posts(file.scheme(), None)
     found: list[list[Entity]] = []
-    for number, (said, post) in enumerate(zip_longest(iterate_jsonl(Path(path)), posts), start=1):
+    for number, (said, post) in enumerate(zip_longest(lines, posts), start=1):
         if said is None or post is None:
             raise DataError(
                 f"The predictions in {path} are not of these posts.",
@@ -61,13 +70,19 @@ def read_predictions(path: Path | str, posts: Sequence[Post]) -> list[list[Entit
                 got=f"{len(found)} posts" if said is None else f"more than {len(posts)}",
                 hint="Is this another split?",
             )
-        if said.text != post.text:
+        if said.words != post.words if columns else said.text != post.text:
             raise DataError(
-                f"Line {number} of {path} is not of the post that stands there in the data.",
+                f"{'Post' if columns else 'Line'} {number} of {path} is not of the post that stands there in "
+                "the data.",
                 expected=shown(post.text),
                 got=shown(said.text),
                 hint="`mner evaluate RUN --data FOLDER --predictions FILE` writes a file that fits.",
             )
+        if columns:
+            # Words of columns stand apart by one character each; where they really stand the data know.
+            said = post.with_fields(tags=said.tags, scheme=said.scheme, entities=None)
+            found.append(list(said.gold(convention)))
+            continue
         if said.entities is None:
             raise DataError(
                 f"Post {number} of {path} has no predictions.",

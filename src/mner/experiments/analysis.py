@@ -9,6 +9,7 @@ from typing import Any
 from mner.evaluation.errors import ErrorClass, ErrorReport, find_errors
 from mner.evaluation.overlap import Familiarity, Mentions, TrainTestOverlap, seen_scores, train_test_overlap
 from mner.experiments.grids import NOTHING, Grid, place_of, row_name, setting_of
+from mner.experiments.plans import RunPlan
 from mner.experiments.results import Group, Result, Results
 from mner.posts import Entity, Post
 
@@ -89,7 +90,8 @@ def overlap_of(results: Results, data: str, scored: str) -> TrainTestOverlap | N
     """What of the test posts is in all of the training posts; None where no run had all of them."""
     for group in results.groups:
         for result in group.results:
-            if group.place[:2] == (data, scored) and result.run.sample is None:
+            whole = isinstance(result.run, RunPlan) and result.run.sample is None
+            if group.place[:2] == (data, scored) and whole:
                 train = training_posts(results, result)
                 test = [post.as_post(post.gold[result.convention]) for post in results.posts(result)]
                 return train_test_overlap(train, test) if train else None

@@ -13,6 +13,7 @@ from typing import Any
 from mner.data.writers import write_columns
 from mner.experiments.grids import NOTHING, PLUS_MINUS, Grid
 from mner.experiments.material import digest
+from mner.experiments.plans import GivenPlan
 from mner.experiments.reports import Report
 from mner.experiments.results import MEASURES, Result, Results, types_of
 from mner.tags import Convention
@@ -129,7 +130,14 @@ def as_csv(report: Report) -> str:
 
 def _csv_lines(result: Result) -> Iterable[tuple[Any, ...]]:
     cell = result.cell
-    where = (cell.row, cell.data, result.scored, cell.setting, cell.sampling or "", cell.seed)
+    where = (
+        cell.row,
+        cell.data,
+        result.scored,
+        cell.setting,
+        cell.sampling or "",
+        "" if cell.seed is None else cell.seed,
+    )
     for convention, scores in result.scores.items():
         for label, counts in [("all", scores.overall), *scores.per_type.items()]:
             measures = (f"{getattr(counts, measure):.6f}" for measure in MEASURES)
@@ -142,7 +150,7 @@ def _csv_lines(result: Result) -> Iterable[tuple[Any, ...]]:
                 counts.predicted,
                 counts.correct,
                 result.run.folder_name,
-                result.run.posts,
+                "" if isinstance(result.run, GivenPlan) else result.run.posts,
             )
 
 
@@ -221,9 +229,8 @@ def write_conll(results: Results, folder: Path) -> int:
     folders = {row.name: unused_name(file_name(row.name), taken) for row in results.file.table.rows}
     for result in results.results:
         cell = result.cell
-        draw = f"draw {cell.sampling}" if cell.sampling else ""
         trained = "" if cell.data == result.scored else f"from {cell.data}"
-        parts = (result.scored, trained, cell.setting, draw, f"seed {cell.seed}")
+        parts = (result.scored, trained, cell.setting, cell.repeat)
         name = "-".join(file_name(part) for part in parts if part)
         posts = [
             post.as_post(entities)

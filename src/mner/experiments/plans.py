@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from mner.errors import BackboneError, DataError
+from mner.errors import BackboneError, DataError, shown
 from mner.experiments.material import Material, Place, digest
-from mner.experiments.tables import Row, Sample, Setting, TableFile, Whose
+from mner.experiments.tables import GivenPlace, Row, Sample, Setting, TableFile, Whose
 from mner.knowledge.attaching import KINDS
 from mner.models import model_named
 from mner.nn.vision import SCRATCH
@@ -51,6 +51,48 @@ class Target:
     kinds: tuple[str, ...] | None
     key: str
     gold: str
+
+
+class Predicting(Protocol):
+    """What there are predictions of: a run, or another tool.
+
+    Attributes:
+        key: The hash that names it.
+        targets: The posts that are predicted, by key.
+    """
+
+    key: str
+    targets: dict[str, Target]
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder."""
+
+
+@dataclass
+class GivenPlan:
+    """Predictions that were made elsewhere.
+
+    Args:
+        key: The hash that names them: of the files and of the posts.
+        files: The file of each set of posts, by the key of these.
+        targets: The posts they are of, by key.
+    """
+
+    key: str
+    files: dict[str, str]
+    targets: dict[str, Target]
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its folder."""
+        return f"predictions-{self.key}"
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> GivenPlan:
+        """The same again, of what `dataclasses.asdict` gave."""
+        targets = {key: _target(given) for key, given in document["targets"].items()}
+        return cls(**{**document, "targets": targets})
 
 
 @dataclass
@@ -111,10 +153,7 @@ class RunPlan:
     def from_dict(cls, document: Mapping[str, Any]) -> RunPlan:
         """The same again."""
         given = dict(document)
-        targets = [
-            Target(**{**target, "place": Place(**target["place"]), "kinds": _kinds(target["kinds"])})
-            for target in given["targets"]
-        ]
+        targets = [_target(target) for target in given["targets"]]
         return cls(
             **{
                 **given,
@@ -136,8 +175,8 @@ class Cell:
         data: The data set that is trained on.
         setting: The setting's name, empty where the table has none.
         sampling: Which draw, from 1; 0 where all posts are trained on.
-        seed: The seed of training.
-        run: The key of its run.
+        seed: The seed of training; None for predictions of which none is said.
+        run: The key of its run, or of its predictions where they were made elsewhere.
         targets: For each data set that is scored its name and the key of the posts.
     """
 
@@ -145,22 +184,26 @@ class Cell:
     data: str
     setting: str
     sampling: int
-    seed: int
+    seed: int | None
     run: str
     targets: tuple[tuple[str, str], ...]
 
     @property
-    def place(self) -> tuple[str, str, str, int, int]:
+    def place(self) -> tuple[str, str, str, int, int | None]:
         """Where in its table it stands, whatever its run is: row, data set, setting, draw, seed."""
         return self.row, self.data, self.setting, self.sampling, self.seed
 
     @property
     def title(self) -> str:
         """The cell in words."""
+        return ", ".join(part for part in (self.row, self.data, self.setting, self.repeat) if part)
+
+    @property
+    def repeat(self) -> str:
+        """Which draw and seed of its row it is, in words."""
         draw = f"draw {self.sampling}" if self.sampling else ""
-        return ", ".join(
-            part for part in (self.row, self.data, self.setting, draw, f"seed {self.seed}") if part
-        )
+        seed = "" if self.seed is None else f"seed {self.seed}"
+        return ", ".join(part for part in (draw, seed) if part)
 
 
 @dataclass
@@ -171,6 +214,7 @@ class Plan:
         file: The table.
         cells: All cells, in the table's order.
         runs: The runs they need, by key; one that another starts from comes before it.
+        given: The predictions made elsewhere, by key.
         materials: The data sets that were read, by name.
         views: For each data set what systems see of it: names and kinds of knowledge.
         roles: For each data set the splits that are used.
@@ -179,9 +223,14 @@ class Plan:
     file: TableFile
     cells: list[Cell] = field(default_factory=list)
     runs: dict[str, RunPlan] = field(default_factory=dict)
+    given: dict[str, GivenPlan] = field(default_factory=dict)
     materials: dict[str, Material] = field(default_factory=dict)
     views: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
     roles: dict[str, list[str]] = field(default_factory=dict)
+
+    def source(self, cell: Cell) -> RunPlan | GivenPlan:
+        """What a cell's predictions come from."""
+        return self.runs.get(cell.run) or self.given[cell.run]
 
 
 def make_plan(
@@ -209,16 +258,21 @@ def make_plan(
     return plan
 
 
-def _asked(file: TableFile) -> Iterator[tuple[Row, str, Setting, int, int]]:
+def _asked(file: TableFile) -> Iterator[tuple[Row, str, Setting, int, int | None]]:
     """Row, data set, setting, draw and seed of each cell that a table asks for, in its order.
 
-    Draws are numbered 1, 2, … where a part of the posts is trained on; else there is 0 alone.
+    Draws are numbered 1, 2, … where a part of the posts is trained on; else, and for predictions that were
+    made elsewhere, there is 0 alone.
     """
     for row in file.table.rows:
         if row.quoted:
             continue
         for data in file.data_of(row):
             for setting in file.settings_of(row, data):
+                if row.predictions:
+                    for of_predictions in row.seeds or (None,):
+                        yield row, data, setting, 0, of_predictions
+                    continue
                 sampled = file.sample_of(data, setting) is not None
                 for sampling in range(1, file.table.samplings + 1) if sampled else (0,):
                     for seed in file.table.seeds if row.seeds is None else row.seeds:
@@ -230,7 +284,7 @@ def plan_name(file: TableFile) -> str:
     recipes = [
         recipe.as_dict()
         for row in file.table.rows
-        if not row.quoted
+        if row.is_run
         for data in file.data_of(row)
         for setting in file.settings_of(row, data)
         for recipe in (
@@ -247,6 +301,7 @@ def plan_as_dict(plan: Plan) -> dict[str, Any]:
     return {
         "cells": [asdict(cell) for cell in plan.cells],
         "runs": [run.as_dict() for run in plan.runs.values()],
+        "given": [asdict(given) for given in plan.given.values()],
     }
 
 
@@ -258,6 +313,7 @@ def plan_from_dict(file: TableFile, document: Mapping[str, Any]) -> Plan:
         plan.cells.append(Cell(**{**given, "targets": targets}))
     runs = (RunPlan.from_dict(one) for one in document["runs"])
     plan.runs = {run.key: run for run in runs}
+    plan.given = {one["key"]: GivenPlan.from_dict(one) for one in document.get("given", ())}
     return plan
 
 
@@ -286,7 +342,7 @@ def joined(plan: Plan, earlier: Plan) -> Plan:
         earlier: What was run of the table before.
     """
     cells = {cell.place: cell for cell in (*earlier.cells, *plan.cells)}
-    both = Plan(earlier.file, runs=dict(earlier.runs))
+    both = Plan(earlier.file, runs=dict(earlier.runs), given={**earlier.given, **plan.given})
     for key, run in plan.runs.items():
         before = both.runs.get(key)
         targets = {} if before is None else before.targets
@@ -295,7 +351,7 @@ def joined(plan: Plan, earlier: Plan) -> Plan:
     return _with_runs_of(both, Plan(earlier.file, [cells[place] for place in places if place in cells]))
 
 
-def _places(file: TableFile) -> Iterator[tuple[str, str, str, int, int]]:
+def _places(file: TableFile) -> Iterator[tuple[str, str, str, int, int | None]]:
     for row, data, setting, sampling, seed in _asked(file):
         yield row.name, data, setting.name, sampling, seed
 
@@ -313,6 +369,7 @@ def _with_runs_of(plan: Plan, part: Plan) -> Plan:
         if key in needed:
             targets = {one: target for one, target in run.targets.items() if one in needed[key]}
             part.runs[key] = replace(run, targets=targets)
+    part.given = {key: given for key, given in plan.given.items() if key in needed}
     return part
 
 
@@ -323,7 +380,9 @@ def _wanted(file: TableFile) -> list[str]:
         if row.quoted:
             continue
         for data in file.data_of(row):
-            touched.update((data, *file.table.data[data].also_score))
+            for setting in file.settings_of(row, data):
+                # Predictions that were made elsewhere need no training posts.
+                touched.update([*([data] if row.is_run else []), *file.scored_of(row, data, setting)])
             if row.pretrain is not None:
                 touched.add(row.pretrain.data)
     return [name for name in file.table.data if name in touched]
@@ -341,8 +400,11 @@ class Planner:
         self.plan, self.test = plan, test
         self._samples: dict[Any, list[int]] = {}
 
-    def cell(self, row: Row, data: str, setting: Setting, sampling: int, seed: int) -> Cell:
-        """One cell; its run and the one that this starts from are entered."""
+    def cell(self, row: Row, data: str, setting: Setting, sampling: int, seed: int | None) -> Cell:
+        """One cell; its run and the one that this starts from, or its predictions, are entered."""
+        if row.predictions:
+            return self._given(row, data, setting, seed)
+        assert seed is not None
         file = self.plan.file
         start_from = None
         if row.pretrain is not None:
@@ -359,11 +421,35 @@ class Planner:
             start_from=start_from,
         )
         targets = []
-        for name in (data, *file.table.data[data].also_score) if self.test else ():
+        for name in file.scored_of(row, data, setting) if self.test else ():
             target = self.target(name, row.whose_tested or row.whose, run.kinds)
             run.targets[target.key] = target
             targets.append((name, target.key))
         return Cell(row.name, data, setting.name, sampling, seed, run.key, tuple(targets))
+
+    def _given(self, row: Row, data: str, setting: Setting, seed: int | None) -> Cell:
+        """The cell of predictions that were made elsewhere."""
+        file = self.plan.file
+        which = 0 if seed is None or row.seeds is None else row.seeds.index(seed)
+        given = GivenPlan("", {}, {})
+        scored: list[tuple[str, str]] = []
+        parts: list[str] = []
+        for name in file.scored_of(row, data, setting):
+            path = file.path.parent / row.given[GivenPlace(data, name, setting.name)][which]
+            if not path.is_file():
+                raise DataError(
+                    f"{file.path}, row {shown(row.name)}: there is no file {path}.",
+                    expected="predictions of the test posts, as JSON lines or as columns",
+                )
+            target = self.target(name, "own", None)
+            given.files[target.key], given.targets[target.key] = str(path), target
+            scored.append((name, target.key))
+            entry = file.table.data[name]
+            renamed = json.dumps(sorted(target.place.label_map.items()))
+            parts += [target.key, cached_sha256_of(path), entry.convention, renamed]
+        given.key = digest(parts)[:16]
+        self.plan.given[given.key] = given
+        return Cell(row.name, data, setting.name, 0, seed, given.key, tuple(scored))
 
     def run(
         self,
@@ -489,6 +575,10 @@ def _content_of(name: str) -> str:
     except BackboneError:
         # The run says what is wrong with it; the others go on.
         return name
+
+
+def _target(given: Mapping[str, Any]) -> Target:
+    return Target(**{**given, "place": Place(**given["place"]), "kinds": _kinds(given["kinds"])})
 
 
 def _kinds(given: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -22,6 +22,7 @@ from mner.experiments.grids import (
     setting_of,
     with_deviation,
 )
+from mner.experiments.plans import GivenPlan, RunPlan
 from mner.experiments.published import PublishedTable
 from mner.experiments.results import MEASURES, Group, Pair, Results, distinct, types_of
 from mner.experiments.shelf import now
@@ -71,6 +72,10 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
     notes += [f"{row.name}: {row.note}" for row in table.rows if row.note]
     if any(row.quoted for row in table.rows):
         notes.append("Rows marked as quoted were not run here: their numbers are the paper's.")
+    for row in table.rows:
+        if row.predictions:
+            files = ", ".join(file for given in row.given.values() for file in given)
+            notes.append(f"{row.name} was not run here: its predictions are those of {files}.")
     if results.published is not None:
         notes.append(f"Published: {results.published.key}, {results.published.title}")
         if results.published.settings:
@@ -90,7 +95,9 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
 def _on_published(published: PublishedTable, rows: Sequence[Row]) -> list[str]:
     """What is to be known about the published numbers that stand here, and about the whole of them."""
     here = {row.published_name for row in rows}
-    notes = [note for note in published.notes if note.row is None or here & {note.row, *note.of}]
+    # A note that names no row is about the table.
+    named = ((note, {note.row, *note.of} - {None}) for note in published.notes)
+    notes = [note for note, rows in named if not rows or here & rows]
     return [f"On the published numbers: {said}" for said in dict.fromkeys(note.said for note in notes)]
 
 
@@ -198,7 +205,8 @@ def _mains(results: Results) -> list[Grid]:
 
 def _trained_on(groups: Sequence[Group]) -> str:
     """How many posts were trained on, where that is a part of them; nothing where it is all."""
-    runs = [result.run for group in groups for result in group.results]
+    found = [result.run for group in groups for result in group.results]
+    runs = [run for run in found if isinstance(run, RunPlan)]
     counts = sorted({run.posts for run in runs if run.sample is not None})
     if not counts:
         return ""
@@ -283,7 +291,7 @@ def _every(results: Results) -> Grid:
     rows = []
     for result in results.results:
         training, record = results.shelf.training_of(result.run), results.shelf.record_of(result.run)
-        chosen = training.get("chosen", {})
+        chosen, run = training.get("chosen", {}), result.run
         overall = result.scores[result.convention].overall
         cell = result.cell
         rows.append(
@@ -292,14 +300,16 @@ def _every(results: Results) -> Grid:
                 place_of(results, cell.data, result.scored),
                 *([cell.setting] if several else []),
                 *([str(cell.sampling)] if drawn else []),
-                str(cell.seed),
+                NOTHING if cell.seed is None else str(cell.seed),
                 percent(overall.precision),
                 percent(overall.recall),
                 *(percent(result.scores[one.value].overall.f1) for one in Convention),
                 percent(chosen["f1"]) if chosen else NOTHING,
-                f"{chosen['epoch']:g} of {result.run.recipe.training.epochs}" if chosen else NOTHING,
-                str(result.run.posts),
-                f"{training.get('seconds', 0) / 60:.1f}",
+                NOTHING
+                if isinstance(run, GivenPlan) or not chosen
+                else f"{chosen['epoch']:g} of {run.recipe.training.epochs}",
+                NOTHING if isinstance(run, GivenPlan) else str(run.posts),
+                NOTHING if isinstance(run, GivenPlan) else f"{training.get('seconds', 0) / 60:.1f}",
                 record.get("code", NOTHING),
             )
         )
@@ -316,13 +326,13 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     """How the results came about."""
     table, shelf = results.file.table, results.shelf
     runs = distinct(result.run.key for result in results.results)
-    plans = [results.plan.runs[key] for key in runs]
+    plans = [results.plan.runs[key] for key in runs if key in results.plan.runs]
     trainings = [shelf.training_of(run) for run in plans]
     records = [shelf.record_of(run) for run in plans]
     machines = distinct(_machine(one) for one in trainings)
     versions = distinct(_versions(one) for one in trainings)
     dates = sorted(distinct(one.get(key) for one in trainings for key in ("started", "finished")))
-    seeds = sorted({result.cell.seed for result in results.results})
+    seeds = sorted({cell.seed for cell in (one.cell for one in results.results) if cell.seed is not None})
     facts = [
         ("table", f"{results.file.path}" + (f", size {results.file.size}" if results.file.size else "")),
         ("part", results.file.part),
@@ -332,7 +342,9 @@ def _facts(results: Results) -> list[tuple[str, str]]:
         ("draws", f"{table.samplings}, from seed {table.sampling_seed}" if _is_sampled(results) else ""),
         (
             "training",
-            f"{sum(one.get('seconds', 0) for one in trainings) / 60:.1f} minutes in {len(runs)} runs",
+            f"{sum(one.get('seconds', 0) for one in trainings) / 60:.1f} minutes in {len(plans)} runs"
+            if plans
+            else "",
         ),
         ("interruptions", str(sum(one.get("resumed", 0) for one in records) or "")),
         ("dates", " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else ""),

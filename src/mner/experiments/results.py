@@ -14,7 +14,7 @@ import numpy as np
 from mner.evaluation.scores import Counts as EntityCounts
 from mner.evaluation.scores import Scores, score
 from mner.evaluation.significance import Comparison, Counts, compare, post_counts
-from mner.experiments.plans import Cell, Plan, RunPlan
+from mner.experiments.plans import Cell, GivenPlan, Plan, RunPlan
 from mner.experiments.published import PublishedTable, published_table
 from mner.experiments.shelf import KeptPost, Shelf, State
 from mner.experiments.tables import Row, Setting, TableFile
@@ -31,7 +31,7 @@ class Result:
 
     Args:
         cell: The cell.
-        run: Its run.
+        run: Its run, or its predictions where they were made elsewhere.
         scored: The data set that it was scored on.
         gold: The hash of the posts.
         scores: The scores by convention; the data set's own comes first.
@@ -40,7 +40,7 @@ class Result:
     """
 
     cell: Cell
-    run: RunPlan
+    run: RunPlan | GivenPlan
     scored: str
     gold: str
     scores: Mapping[str, Scores]
@@ -214,17 +214,22 @@ def collect(plan: Plan, shelf: Shelf, progress: Reporter = silent) -> Results:
     open_cells = []
     with progress("scoring", len(plan.cells)) as advance:
         for cell in plan.cells:
-            run = plan.runs[cell.run]
+            source = plan.source(cell)
+            if isinstance(source, GivenPlan):
+                ready, state, problem = True, State.UNREAD, ""
+            else:
+                ready, state = shelf.is_trained(source), shelf.state(source)
+                problem = shelf.failure_of(source).get("error", "")
             lacking = False
             for scored, key in cell.targets:
                 place = (cell.row, cell.data, scored, cell.setting)
                 wanted[place] = wanted.get(place, 0) + 1
-                if shelf.is_trained(run) and shelf.has_predictions(run, key):
-                    found.setdefault(place, []).append(_score(plan.file, shelf, cell, run, scored, key))
+                if ready and shelf.has_predictions(source, key):
+                    found.setdefault(place, []).append(_score(plan.file, shelf, cell, source, scored, key))
                 else:
                     lacking = True
             if lacking:
-                open_cells.append((cell, shelf.state(run), shelf.failure_of(run).get("error", "")))
+                open_cells.append((cell, state, problem))
             advance(1)
     table = plan.file.table
     default = None if table.published is None else published_table(table.published)
@@ -234,6 +239,8 @@ def collect(plan: Plan, shelf: Shelf, progress: Reporter = silent) -> Results:
         for data in plan.file.data_of(row):
             for scored in (data, *table.data[data].also_score):
                 for setting in plan.file.settings_of(row, data):
+                    if scored not in plan.file.scored_of(row, data, setting):
+                        continue
                     place = (row.name, data, scored, setting.name)
                     groups.append(
                         Group(
@@ -249,7 +256,9 @@ def collect(plan: Plan, shelf: Shelf, progress: Reporter = silent) -> Results:
     return Results(plan.file, shelf, plan, groups, open_cells, default)
 
 
-def _score(file: TableFile, shelf: Shelf, cell: Cell, run: RunPlan, scored: str, key: str) -> Result:
+def _score(
+    file: TableFile, shelf: Shelf, cell: Cell, run: RunPlan | GivenPlan, scored: str, key: str
+) -> Result:
     gold_key = run.targets[key].gold
     posts, predicted = shelf.posts(gold_key), shelf.predictions(run, key)
     own = Convention(file.table.data[scored].convention)

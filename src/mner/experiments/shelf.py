@@ -4,6 +4,7 @@
 runs/MODEL-KEY/             a run folder that predicts alone, with experiment.json and predictions/
 runs/MODEL-KEY.again/       the same run trained again, for its weights, until these are there
 runs/MODEL-KEY.interrupted/ what cannot be gone on with, while the run is trained from its beginning
+given/predictions-KEY/      predictions that were made elsewhere, as those of a run
 posts/KEY.jsonl             text and gold of posts that were scored or trained on
 logs/KEY.txt                what the process of a run wrote
 failures/KEY.json           the error of a run that failed
@@ -35,7 +36,17 @@ from filelock import FileLock, Timeout
 from mner.data.files import writing
 from mner.errors import DataError, MnerError, RunFolderError, UsageError
 from mner.experiments.material import state_of, what_changed
-from mner.experiments.plans import Plan, RunPlan, joined, part_of, plan_as_dict, plan_from_dict, plan_name
+from mner.experiments.plans import (
+    GivenPlan,
+    Plan,
+    Predicting,
+    RunPlan,
+    joined,
+    part_of,
+    plan_as_dict,
+    plan_from_dict,
+    plan_name,
+)
 from mner.experiments.tables import TableFile
 from mner.posts import Entity, Post
 from mner.recognizer import SETTINGS_FILE, WEIGHTS_FILE, read_json
@@ -58,6 +69,7 @@ class State(StrEnum):
     FAILED = "failed"
     MISSING = "to be run"
     BARE = "to be trained again for its weights"
+    UNREAD = "predictions to be read"
 
     @property
     def trains(self) -> bool:
@@ -107,11 +119,11 @@ class Shelf:
 
     root: Path
 
-    def run_folder(self, run: RunPlan) -> Path:
-        """Where a run lies."""
-        return self.root / "runs" / run.folder_name
+    def run_folder(self, run: Predicting) -> Path:
+        """Where a run lies, or predictions that were made elsewhere."""
+        return self.root / ("given" if isinstance(run, GivenPlan) else "runs") / run.folder_name
 
-    def predictions_file(self, run: RunPlan, target: str) -> Path:
+    def predictions_file(self, run: Predicting, target: str) -> Path:
         """Where a run's predictions for a set of posts lie."""
         return self.run_folder(run) / "predictions" / f"{target}.jsonl"
 
@@ -139,7 +151,7 @@ class Shelf:
             return False
         return bool(self.training_of(run).get("status") == "finished")
 
-    def training_of(self, run: RunPlan) -> dict[str, Any]:
+    def training_of(self, run: Predicting) -> dict[str, Any]:
         """What the trainer recorded of a run; nothing where there is no record, or half of one."""
         return _read(self.run_folder(run) / TRAINING_FILE)
 
@@ -163,7 +175,7 @@ class Shelf:
             if seconds and self.is_trained(run):
                 yield run, seconds
 
-    def record_of(self, run: RunPlan) -> dict[str, Any]:
+    def record_of(self, run: Predicting) -> dict[str, Any]:
         """What is known about a run besides."""
         return _read(self.run_folder(run) / RECORD_FILE)
 
@@ -171,11 +183,11 @@ class Shelf:
         """The error of a run that failed; nothing where it did not."""
         return _read(self.failure_file(run))
 
-    def lacking(self, run: RunPlan) -> list[str]:
+    def lacking(self, run: Predicting) -> list[str]:
         """The keys of the posts for which there are no predictions."""
         return [key for key in run.targets if not self.has_predictions(run, key)]
 
-    def has_predictions(self, run: RunPlan, target: str) -> bool:
+    def has_predictions(self, run: Predicting, target: str) -> bool:
         """Whether there are predictions, and the posts they are of."""
         gold = run.targets[target].gold
         return self.predictions_file(run, target).is_file() and self.posts_file(gold).is_file()
@@ -215,7 +227,7 @@ class Shelf:
         )
 
     def write_predictions(
-        self, run: RunPlan, target: str, posts: Sequence[Post], predicted: Sequence[Sequence[Entity]]
+        self, run: Predicting, target: str, posts: Sequence[Post], predicted: Sequence[Sequence[Entity]]
     ) -> None:
         """Keep predictions, one post a line as `mner predict` writes them."""
         lines = (
@@ -228,7 +240,7 @@ class Shelf:
         )
         _write_lines(self.predictions_file(run, target), lines)
 
-    def predictions(self, run: RunPlan, target: str) -> list[list[Entity]]:
+    def predictions(self, run: Predicting, target: str) -> list[list[Entity]]:
         """For each post the entities that a run predicted.
 
         Raises:

@@ -39,6 +39,28 @@ WHOLE = ""
 """The name of the only setting of a table that lists none."""
 
 
+@dataclass(frozen=True)
+class GivenPlace:
+    """What predictions made elsewhere are of, written ``DATA``, ``DATA->SCORED`` or ``DATA@SETTING``.
+
+    Args:
+        data: The data set that was trained on.
+        scored: The one whose test posts they are of.
+        setting: The table's setting, `WHOLE` where it has none.
+    """
+
+    data: str
+    scored: str
+    setting: str
+
+    @classmethod
+    def named(cls, name: str) -> GivenPlace:
+        """The place of that name."""
+        sets, _, setting = name.partition("@")
+        data, _, scored = sets.partition("->")
+        return cls(data, scored or data, setting)
+
+
 class Sample(Section):
     """Which part of the training posts is trained on; exactly one key.
 
@@ -98,18 +120,25 @@ class Pretraining(Section):
     set: Changes = Field(default_factory=dict)
 
 
+# What says how a row is run.
+_OF_RUNS = {"recipe", "set", "set_at", "settings", "pretrain", "whose", "whose_tested"}
+
+
 class Row(Section):
-    """``[[rows]]``: a system with its settings.
+    """``[[rows]]``: a system with its settings; one that is run, one that was run elsewhere, or a quoted one.
 
     Args:
         name: Its name in the table.
         recipe: The recipe, from the table's own folder; or one a size: ``{ small = "small.toml", full =
             "full-size.toml" }``.
+        predictions: Instead of a recipe, files of predictions that were made elsewhere, from the table's own
+            folder: by data set, ``DATA->SCORED`` for the test posts of another one, ``DATA@SETTING`` where
+            the table has settings. One file, or one for each of the row's `seeds`.
         set: Changes of the recipe.
         set_at: Changes at a size, by size, or at a size on a data set, by ``SIZE/DATA``.
         data: The data sets it is run on; all where None.
         settings: The settings it is run with; all where None.
-        seeds: Its seeds; the table's where None.
+        seeds: Its seeds; the table's where None, and of predictions none.
         sizes: The sizes at which it is run; at the others it is quoted, or left out where nothing was
             published. All where None.
         pretrain: A run to start from.
@@ -123,6 +152,7 @@ class Row(Section):
 
     name: Annotated[str, Field(min_length=1)]
     recipe: str | dict[str, str] | None = None
+    predictions: dict[str, str | list[str]] = Field(default_factory=dict)
     set: Changes = Field(default_factory=dict)
     set_at: dict[str, Changes] = Field(default_factory=dict)
     data: list[str] | None = None
@@ -138,6 +168,19 @@ class Row(Section):
     note: str = ""
 
     @property
+    def is_run(self) -> bool:
+        """Whether its cells are runs; else it was run elsewhere, or is quoted."""
+        return self.recipe is not None
+
+    @property
+    def given(self) -> dict[GivenPlace, list[str]]:
+        """Its files of predictions, one for each of its seeds."""
+        return {
+            GivenPlace.named(name): [files] if isinstance(files, str) else files
+            for name, files in self.predictions.items()
+        }
+
+    @property
     def published_name(self) -> str | None:
         """The row's name in the published table, or None."""
         name = self.name if self.published is None else self.published
@@ -145,10 +188,22 @@ class Row(Section):
 
     @model_validator(mode="after")
     def _quoted_or_run(self) -> Row:
-        if self.quoted and (self.recipe is not None or self.pretrain is not None):
+        if self.quoted and (self.recipe is not None or self.pretrain is not None or self.predictions):
             raise ValueError("a quoted row is not run, so it has no recipe")
-        if not self.quoted and self.recipe is None:
-            raise ValueError('a recipe, or "quoted = true" for numbers from the paper alone')
+        if not self.quoted and self.recipe is None and not self.predictions:
+            raise ValueError(
+                'a recipe, predictions made elsewhere, or "quoted = true" for numbers from the paper alone'
+            )
+        if self.predictions:
+            named = sorted(self.model_fields_set & _OF_RUNS)
+            if named:
+                raise ValueError(f"a row of predictions is not run here, so it has no {named[0]}")
+            wanted = len(self.seeds or (1,))
+            for name, files in self.predictions.items():
+                if isinstance(files, list) and self.seeds is None:
+                    raise ValueError(f"{name}: several files want `seeds` of the row, in their order")
+                if wanted != (1 if isinstance(files, str) else len(files)):
+                    raise ValueError(f"{name}: as many files as the row has seeds, {wanted}")
         return self
 
 
@@ -254,13 +309,22 @@ class TableFile:
         return re.sub(r"[^\w.-]+", "-", sized)
 
     def settings_of(self, row: Row, data: str) -> list[Setting]:
-        """The settings that a row is run with on a data set."""
+        """The settings that a row is run with on a data set, or that its predictions there are of."""
         settings = self.table.settings or [Setting.model_construct(name=WHOLE)]
+        given = {place.setting for place in row.given if place.data == data}
         return [
             one
             for one in settings
-            if (row.settings is None or one.name in row.settings) and (one.data is None or data in one.data)
+            if (row.settings is None or one.name in row.settings)
+            and (one.data is None or data in one.data)
+            and (not row.predictions or one.name in given)
         ]
+
+    def scored_of(self, row: Row, data: str, setting: Setting) -> list[str]:
+        """The data sets whose test posts a row is scored on, where it is trained on one of them."""
+        sets = [data, *self.table.data[data].also_score]
+        given = row.given
+        return [one for one in sets if not given or GivenPlace(data, one, setting.name) in given]
 
     def data_of(self, row: Row) -> list[str]:
         """The data sets that a row is run on."""
@@ -374,7 +438,7 @@ def read_table(path: str | Path, size: str | None = None) -> TableFile:
         )
     file = TableFile(path, table, chosen, rows)
     for row in table.rows:
-        if not row.quoted:
+        if row.is_run:
             for data in file.data_of(row):
                 for setting in file.settings_of(row, data):
                     file.recipe(row, setting, data)
@@ -419,11 +483,7 @@ def only(
         file,
         table=table.model_copy(
             update={
-                "rows": [
-                    row if row.seeds is None else row.model_copy(update={"seeds": _among(row.seeds, seeds)})
-                    for row in table.rows
-                    if not rows or row.name in rows
-                ],
+                "rows": [_of_seeds(row, seeds) for row in table.rows if not rows or row.name in rows],
                 "seeds": _among(table.seeds, seeds),
                 "settings": [each for each in table.settings if not settings or each.name in settings],
                 "samplings": min(table.samplings, draws or table.samplings),
@@ -456,6 +516,19 @@ def _part(
         if left and len(left) < len(there):
             found.append(f"{what}{'s' if len(left) > 1 else ''} {', '.join(map(str, left))}")
     return "; ".join(found)
+
+
+def _of_seeds(row: Row, wanted: Sequence[int]) -> Row:
+    """A row with some of its seeds alone, where it has its own, and with their predictions."""
+    if row.seeds is None:
+        return row
+    seeds = _among(row.seeds, wanted)
+    given = {
+        name: [file for seed, file in zip(row.seeds, files, strict=True) if seed in seeds]
+        for name, files in row.predictions.items()
+        if isinstance(files, list)
+    }
+    return row.model_copy(update={"seeds": seeds, "predictions": {**row.predictions, **given}})
 
 
 def _among(there: Iterable[int], wanted: Sequence[int]) -> list[int]:
@@ -491,14 +564,15 @@ def _sets(changes: Mapping[str, Any], section: str, key: str) -> bool:
 
 
 def _runs_on(row: Row, name: str, entry: DataEntry) -> bool:
-    return entry.shown and (row.data is None or name in row.data)
+    given = {place.data for place in row.given}
+    return entry.shown and (row.data is None or name in row.data) and (not given or name in given)
 
 
 def _at_size(row: Row, size: str) -> Row:
     """The row, or where it is not run at a size, its published numbers alone."""
     if row.sizes is None or size in row.sizes:
         return row
-    return row.model_copy(update={"recipe": None, "pretrain": None, "quoted": True})
+    return row.model_copy(update={"recipe": None, "predictions": {}, "pretrain": None, "quoted": True})
 
 
 def _showing(data: Mapping[str, DataEntry], names: list[str] | None) -> dict[str, DataEntry]:
@@ -525,13 +599,17 @@ def _check_names(table: Table, path: Path) -> None:
         if twice is not None:
             raise RecipeError(f"{path}: two {what} are called {shown(twice)}.", expected="a name of its own")
     settings = [setting.name for setting in table.settings]
-    rows = [row.name for row in table.rows if not row.quoted]
+    rows = [row.name for row in table.rows if row.is_run]
     for row in table.rows:
         where = f"{path}, row {shown(row.name)}: there is no"
         for name in row.data or ():
             _known(name, table.data, f"{where} data set")
         for name in row.settings or ():
             _known(name, settings, f"{where} setting")
+        for place in row.given:
+            _known(place.data, table.data, f"{where} data set")
+            _known(place.scored, [place.data, *table.data[place.data].also_score], f"{where} scored data set")
+            _known(place.setting, settings or [WHOLE], f"{where} setting")
         sized = row.recipe if isinstance(row.recipe, dict) else {}
         for name in (*row.set_at, *sized, *(row.sizes or ())):
             size, slash, data = name.partition("/")

@@ -15,7 +15,7 @@ from mner.experiments.analysis import errors_of, gold_of
 from mner.experiments.formats import unused_name
 from mner.experiments.grids import Grid, place_of
 from mner.experiments.reports import Report
-from mner.experiments.results import Group, Result, Results, types_of
+from mner.experiments.results import Group, Results, types_of
 from mner.html import document, type_classes
 from mner.plots.calibration import reliability_figure
 from mner.plots.curves import Curve, curves_figure
@@ -247,6 +247,9 @@ def _reliability(results: Results, groups: Sequence[Group]) -> Mapping[str, Figu
     figures = {}
     for group in groups:
         result = group.results[0]
+        # What other tools predicted may come without saying how sure they were.
+        if any(entity.score is None for entities in result.predicted for entity in entities):
+            continue
         found = entity_calibration(gold_of(results, result), result.predicted)
         if found.count:
             figures[f"reliability, {_named(group)}"] = reliability_figure(found, _of_run(group))
@@ -257,12 +260,7 @@ def _of_run(group: Group) -> str:
     """The group, and which of its runs is looked at where there are several."""
     if len(group.results) == 1:
         return _named(group)
-    return f"{_named(group)}, {_draw_and_seed(group.results[0])}"
-
-
-def _draw_and_seed(result: Result) -> str:
-    cell = result.cell
-    return (f"draw {cell.sampling}, " if cell.sampling else "") + f"seed {cell.seed}"
+    return f"{_named(group)}, {group.results[0].cell.repeat}"
 
 
 def _repeats(groups: Sequence[Group]) -> str:
@@ -298,7 +296,11 @@ def _differing(results: Results, labels: list[str]) -> list[str]:
         )
         key = f'<ul class="legend">{legend}<li>{RIGHT} right</li><li>{WRONG} wrong</li></ul>'
         body = differences_as_html(posts, found, names, classes, MOST_POSTS)
-        about = f"{names[0]}: {_draw_and_seed(one)}. {names[1]}: {_draw_and_seed(two)}."
+        about = " ".join(
+            f"{name}: {which}."
+            for name, which in zip(names, (one.cell.repeat, two.cell.repeat), strict=True)
+            if which
+        )
         parts.append(
             f"<details><summary>{escape(title)}</summary><p>{escape(about)}</p>{key}\n{body}</details>"
         )
