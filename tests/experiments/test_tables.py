@@ -173,7 +173,7 @@ def test_only_some_settings_and_draws(workshop):
         (
             'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
             'predictions = { "small->other" = "said.jsonl" }',
-            "row 'two': there is no scored data set 'other'",
+            "row 'two': beside those of small there are no test posts of 'other'",
         ),
         (
             'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
@@ -184,6 +184,26 @@ def test_only_some_settings_and_draws(workshop):
             'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
             'predictions = { small = ["one.jsonl", "two.jsonl"] }',
             "small: several files want `seeds`",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { small = "one.jsonl", "small->small" = "two.jsonl" }',
+            "row 'two': the predictions of 'small->small' are named twice",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { small = "one.jsonl", other = "two.jsonl" }\n[data.other]\nshown = false',
+            "row 'two': the table has no cell for the predictions of 'other'",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = { small = "one.jsonl" }\n[[settings]]\nname = "50"',
+            "which setting the predictions of 'small' are of is not said. Expected: 'small@50'",
+        ),
+        (
+            'recipe = "recipe.toml"\nset = { training.epochs = 2 }',
+            'predictions = "one.jsonl"',
+            "Expected: files by data set, such as",
         ),
         (
             'recipe = "recipe.toml"\nset = { training.epochs = 2 }',

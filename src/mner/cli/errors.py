@@ -48,7 +48,9 @@ def errors(
     source = Source(data, split, file_format, images, tuple(label_map or ()))
     named = convention_named(convention)
     posts = source.posts()
-    predicted = predictions(run, posts, knowledge=knowledge, device=device, convention=named)
+    predicted = predictions(
+        run, posts, knowledge=knowledge, device=device, convention=named, label_map=source.label_map
+    )
     found = Analysis(posts, predicted, named, training_posts(source, train))
     if html is not None:
         write_page(html, found.page(f"Errors of {name_of(run)} on {source.title}", most))
@@ -90,7 +92,9 @@ def compare(
     posts = source.posts()
     gold = [post.gold(named) for post in posts]
     said = [
-        predictions(run, posts, knowledge=knowledge, device=device, convention=named)
+        predictions(
+            run, posts, knowledge=knowledge, device=device, convention=named, label_map=source.label_map
+        )
         for run in (first, second)
     ]
     names = (name_of(first), name_of(second))

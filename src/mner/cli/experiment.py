@@ -110,6 +110,7 @@ def run(
                 "table": str(table),
                 "output": str(output),
                 "ran": [plan.runs[key].folder_name for key in outcome.ran],
+                "read": outcome.read,
                 "kept": [plan.runs[key].folder_name for key in outcome.kept],
                 "failed": {plan.runs[key].folder_name: problem for key, problem in outcome.failed.items()},
             }
@@ -158,7 +159,7 @@ def run_plan(
     with shelf.working_on(plan.file.name):
         shelf.check_data(plan, accept=accept)
         # What is wrong with them is said before anything is trained.
-        read_given(plan, shelf, bars)
+        files = read_given(plan, shelf, bars)
         shelf.keep_plan(plan, whole)
         _show_beginning(plan, shelf, len(slots))
         with _board(plan, shelf) as watcher:
@@ -171,6 +172,9 @@ def run_plan(
                 watcher=watcher,
             )
     titles = _titles(plan)
+    outcome.read = files
+    for file in files:
+        err.print(f"Read: {file}", markup=False, soft_wrap=True)
     err.print(
         f"{counted(len(outcome.ran), 'run')} done, {len(outcome.kept)} were there already, "
         f"{len(outcome.failed)} failed",
@@ -300,8 +304,10 @@ def _memory() -> int:
 def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: bool = False) -> None:
     """Show what would run, and about how long it would take; data that would stop the run stop this too."""
     from mner.experiments.estimates import ASSUMED, ASSUMED_POSTS_A_SECOND, Estimates, spoken, total_seconds
+    from mner.experiments.given import read_given
 
     shelf.check_data(plan, accept=accept, remember=False)
+    unread = read_given(plan, shelf, bars, remember=False)
     estimates = Estimates(plan, shelf)
     titles = _titles(plan)
     rows = [(run, estimates.states[key], estimates.of(run)) for key, run in plan.runs.items()]
@@ -312,7 +318,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
                 "table": str(plan.file.path),
                 "size": plan.file.size,
                 "cells": len(plan.cells),
-                "predictions": [file for given in plan.given.values() for file in given.files.values()],
+                "predictions_to_be_read": unread,
                 "jobs": jobs,
                 "seconds": round(whole, 1),
                 "runs": [
@@ -346,18 +352,18 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
             spoken(sum(estimate.seconds for estimate in left)) if left else "",
             left[0].basis if left else "",
         )
-    out.print(shown_table)
+    if rows:
+        out.print(shown_table)
     if any(estimate.basis == ASSUMED for _, _, estimate in rows):
         out.print(
             f"Where nothing like it was run yet, {ASSUMED_POSTS_A_SECOND:g} posts a second are assumed.",
             markup=False,
             soft_wrap=True,
         )
-    for given in plan.given.values():
-        for file in given.files.values():
-            out.print(f"Predictions that were made elsewhere: {file}", markup=False, soft_wrap=True)
+    for file in unread:
+        out.print(f"Predictions to be read: {file}", markup=False, soft_wrap=True)
     out.print(
-        f"{counted(len(rows), 'run')} for {counted(len(plan.cells) - len(plan.given), 'cell')}; "
+        f"{counted(len(rows), 'run')} for {counted(len(plan.cells) - len(plan.given_cells), 'cell')}; "
         f"about {spoken(whole)} with {jobs} at a time.",
         markup=False,
         soft_wrap=True,
@@ -388,7 +394,7 @@ def _show_beginning(plan: Plan, shelf: Shelf, jobs: int) -> None:
     left = total_seconds((estimates.of(run).seconds for run in plan.runs.values()), jobs)
     err.print(
         f"{plan.file.table.title}: {counted(len(plan.cells), 'cell')}"
-        + (f" ({len(plan.given)} of predictions that were made elsewhere)" if plan.given else "")
+        + (f" ({len(plan.given_cells)} of predictions made elsewhere)" if plan.given else "")
         + f", {counted(len(states), 'run')}, {done} of them done; "
         + (
             f"the others take about {spoken(left)}, {jobs} at a time."

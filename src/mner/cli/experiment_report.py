@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mner.cli.console import bars, err, out, print_json, print_whole, width_of
+from mner.cli.console import bars, counted, err, out, print_json, print_whole, width_of
 from mner.cli.experiment import (
     OUTPUT,
     DataOption,
@@ -153,8 +153,18 @@ def _write_report(report: Report, folder: Path, formats: list[str], conll: bool)
             written.write(text.encode("utf-8", errors="replace"))
         err.print(f"Written: {path}", markup=False, soft_wrap=True)
     if conll:
-        count = write.write_conll(report.results, folder / f"{name}-predictions")
-        err.print(f"Written: {count} files in {folder / f'{name}-predictions'}", markup=False, soft_wrap=True)
+        files = write.write_conll(report.results, folder / f"{name}-predictions")
+        where = folder / f"{name}-predictions"
+        err.print(f"Written: {counted(len(files), 'file')} in {where}", markup=False, soft_wrap=True)
+        lost = sum(one.widened + one.dropped for one in files)
+        if lost:
+            what = counted(lost, "predicted entity", "predicted entities")
+            err.print(
+                f"{what} ended inside a word or overlapped another, which columns cannot hold: these files "
+                "do not score exactly as the table does.",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def _write_figures(report: Report, folder: Path, suffix: str) -> None:
@@ -163,7 +173,7 @@ def _write_figures(report: Report, folder: Path, suffix: str) -> None:
 
     folder = folder / f"{report_name(report.results)}-figures"
     written = save_report_figures(report.results, folder, f".{suffix}")
-    err.print(f"Written: {len(written)} figures in {folder}", markup=False, soft_wrap=True)
+    err.print(f"Written: {counted(len(written), 'figure')} in {folder}", markup=False, soft_wrap=True)
 
 
 def _show_report(report: Report) -> None:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mner.recognizer import Recognizer
 
 
+# What a name that ends so means, where nothing has it.
+_OF_FILES = {".jsonl", ".json", ".txt", ".conll", ".tsv"}
+
+
 @dataclass(frozen=True)
 class Source:
     """Where annotated posts are.
@@ -100,6 +104,7 @@ def predictions(
     knowledge: Path | None = None,
     device: str = "auto",
     convention: Convention = Convention.CONLL,
+    label_map: Sequence[str] = (),
 ) -> list[list[Entity]]:
     """What a run says of posts, or what a file says that it said.
 
@@ -109,6 +114,7 @@ def predictions(
         knowledge: Knowledge store, for models that read it.
         device: Where to compute.
         convention: What stray tags of a file in columns mean.
+        label_map: Renamed types of a file, as ``OTHER=MISC``; those of the posts.
 
     Raises:
         RunFolderError: It is no run folder.
@@ -117,7 +123,12 @@ def predictions(
     if run.is_file():
         from mner.evaluation.predictions import read_predictions
 
-        return read_predictions(run, posts, convention)
+        return read_predictions(run, posts, convention, parse_label_map(label_map))
+    if not run.exists() and run.suffix in _OF_FILES:
+        raise UsageError(
+            f"There is no file {run}.",
+            expected="a run folder, or a file of predictions as JSON lines or columns",
+        )
     recognizer = opened(run, device)
     known = supplied(recognizer, posts, knowledge)
     found = recognizer.predict(known, progress=bars)

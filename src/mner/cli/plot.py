@@ -382,9 +382,12 @@ def _judged(
     from mner.cli.inputs import Source, convention_named, predictions
 
     named = convention_named(convention)
-    posts = Source(data, split, file_format, images, tuple(label_map or ())).posts()
+    renamed = tuple(label_map or ())
+    posts = Source(data, split, file_format, images, renamed).posts()
     gold = [post.gold(named) for post in posts]
-    return gold, predictions(run, posts, knowledge=knowledge, device=device, convention=named)
+    return gold, predictions(
+        run, posts, knowledge=knowledge, device=device, convention=named, label_map=renamed
+    )
 
 
 def _name(run: Path) -> str:

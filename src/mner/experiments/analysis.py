@@ -81,6 +81,8 @@ def seen_grids(results: Results) -> list[Grid]:
             "By the mention's text without case: as the same type, as another type alone, or not at all in "
             "the posts that a run was trained on. Means over runs, in per cent."
         )
+        if not any(cell != NOTHING for row in rows for cell in row[1 + several :]):
+            continue
         header = ("row", *(("setting",) if several else ()), *columns)
         grids.append(Grid(f"seen-{data}-{scored}", title, header, tuple(rows), 1 + several, note))
     return grids

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mner.data.writers import write_columns
+from mner.data.writers import Written, write_columns
 from mner.experiments.grids import NOTHING, PLUS_MINUS, Grid
 from mner.experiments.material import digest
 from mner.experiments.plans import GivenPlan
@@ -215,7 +215,7 @@ def as_document(report: Report) -> dict[str, Any]:
     }
 
 
-def write_conll(results: Results, folder: Path) -> int:
+def write_conll(results: Results, folder: Path) -> list[Written]:
     """Write each run's predictions as a file of columns, a tag a word.
 
     Args:
@@ -223,9 +223,10 @@ def write_conll(results: Results, folder: Path) -> int:
         folder: Where to; a folder a row in it.
 
     Returns:
-        How many files were written.
+        For each file what was written, and what columns could not hold of it.
     """
     taken: set[str] = set()
+    written = []
     folders = {row.name: unused_name(file_name(row.name), taken) for row in results.file.table.rows}
     for result in results.results:
         cell = result.cell
@@ -237,8 +238,8 @@ def write_conll(results: Results, folder: Path) -> int:
             for post, entities in zip(results.posts(result), result.predicted, strict=True)
         ]
         path = folder / f"{unused_name(f'{folders[cell.row]}/{name}', taken)}.txt"
-        write_columns(posts, path, overwrite=True)
-    return len(results.results)
+        written.append(write_columns(posts, path, overwrite=True))
+    return written
 
 
 def report_name(results: Results) -> str:

@@ -228,6 +228,11 @@ class Plan:
     views: dict[str, dict[str, tuple[str, ...] | None]] = field(default_factory=dict)
     roles: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def given_cells(self) -> list[Cell]:
+        """The cells of predictions made elsewhere."""
+        return [cell for cell in self.cells if cell.run in self.given]
+
     def source(self, cell: Cell) -> RunPlan | GivenPlan:
         """What a cell's predictions come from."""
         return self.runs.get(cell.run) or self.given[cell.run]
@@ -270,7 +275,7 @@ def _asked(file: TableFile) -> Iterator[tuple[Row, str, Setting, int, int | None
         for data in file.data_of(row):
             for setting in file.settings_of(row, data):
                 if row.predictions:
-                    for of_predictions in row.seeds or (None,):
+                    for of_predictions in (None,) if row.seeds is None else row.seeds:
                         yield row, data, setting, 0, of_predictions
                     continue
                 sampled = file.sample_of(data, setting) is not None
@@ -380,9 +385,7 @@ def _wanted(file: TableFile) -> list[str]:
         if row.quoted:
             continue
         for data in file.data_of(row):
-            for setting in file.settings_of(row, data):
-                # Predictions that were made elsewhere need no training posts.
-                touched.update([*([data] if row.is_run else []), *file.scored_of(row, data, setting)])
+            touched.update((data, *file.table.data[data].also_score))
             if row.pretrain is not None:
                 touched.add(row.pretrain.data)
     return [name for name in file.table.data if name in touched]
@@ -399,6 +402,7 @@ class Planner:
     def __init__(self, plan: Plan, *, test: bool = True) -> None:
         self.plan, self.test = plan, test
         self._samples: dict[Any, list[int]] = {}
+        self._given_places: set[tuple[str, str, str, str]] = set()
 
     def cell(self, row: Row, data: str, setting: Setting, sampling: int, seed: int | None) -> Cell:
         """One cell; its run and the one that this starts from, or its predictions, are entered."""
@@ -436,18 +440,29 @@ class Planner:
         parts: list[str] = []
         for name in file.scored_of(row, data, setting):
             path = file.path.parent / row.given[GivenPlace(data, name, setting.name)][which]
-            if not path.is_file():
+            try:
+                content = cached_sha256_of(path)
+            except OSError as error:
                 raise DataError(
-                    f"{file.path}, row {shown(row.name)}: there is no file {path}.",
-                    expected="predictions of the test posts, as JSON lines or as columns",
-                )
+                    f"{file.path}, row {shown(row.name)}: the predictions {path} cannot be read.",
+                    expected="a file of predictions of the test posts, as JSON lines or as columns",
+                    got="a folder" if path.is_dir() else error.strerror,
+                ) from error
             target = self.target(name, "own", None)
             given.files[target.key], given.targets[target.key] = str(path), target
             scored.append((name, target.key))
             entry = file.table.data[name]
             renamed = json.dumps(sorted(target.place.label_map.items()))
-            parts += [target.key, cached_sha256_of(path), entry.convention, renamed]
+            parts += [target.key, content, entry.convention, renamed]
         given.key = digest(parts)[:16]
+        place = (row.name, data, setting.name, given.key)
+        if place in self._given_places:
+            raise DataError(
+                f"{file.path}, row {shown(row.name)}: two seeds have the same predictions.",
+                expected="a file of each seed: the same run twice is no second run",
+                got=", ".join(given.files.values()),
+            )
+        self._given_places.add(place)
         self.plan.given[given.key] = given
         return Cell(row.name, data, setting.name, 0, seed, given.key, tuple(scored))
 

@@ -72,10 +72,7 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
     notes += [f"{row.name}: {row.note}" for row in table.rows if row.note]
     if any(row.quoted for row in table.rows):
         notes.append("Rows marked as quoted were not run here: their numbers are the paper's.")
-    for row in table.rows:
-        if row.predictions:
-            files = ", ".join(file for given in row.given.values() for file in given)
-            notes.append(f"{row.name} was not run here: its predictions are those of {files}.")
+    notes += _made_elsewhere(results)
     if results.published is not None:
         notes.append(f"Published: {results.published.key}, {results.published.title}")
         if results.published.settings:
@@ -90,6 +87,18 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
         grids.append(_open(results))
     title = f"{table.title} ({part})" if part else table.title
     return Report(title, notes, _facts(results), [grid for grid in grids if grid.rows], results, list(pairs))
+
+
+def _made_elsewhere(results: Results) -> list[str]:
+    """Which rows were not run here, and whose predictions they have."""
+    files: dict[str, list[str]] = {}
+    for cell in results.plan.given_cells:
+        given = results.plan.given[cell.run]
+        for scored, key in cell.targets:
+            parts = (place_of(results, cell.data, scored), cell.setting, cell.repeat)
+            said = f"{given.files[key]} ({', '.join(part for part in parts if part)})"
+            files.setdefault(cell.row, []).append(said)
+    return [f"{row} was not run here; its predictions are {', '.join(of)}." for row, of in files.items()]
 
 
 def _on_published(published: PublishedTable, rows: Sequence[Row]) -> list[str]:
@@ -212,6 +221,7 @@ def _trained_on(groups: Sequence[Group]) -> str:
         return ""
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     others = "" if all(run.sample is not None for run in runs) else "; the other runs on all"
+    others += "; of predictions made elsewhere nothing is known" if len(runs) < len(found) else ""
     return f"Trained on a part of the training posts, {number} of them{others}."
 
 

@@ -260,11 +260,17 @@ def _score(
     file: TableFile, shelf: Shelf, cell: Cell, run: RunPlan | GivenPlan, scored: str, key: str
 ) -> Result:
     gold_key = run.targets[key].gold
-    posts, predicted = shelf.posts(gold_key), shelf.predictions(run, key)
     own = Convention(file.table.data[scored].convention)
+    posts, predicted = shelf.posts(gold_key), shelf.predictions(run, key)
     conventions = [own, *(other for other in Convention if other is not own)]
     gold = {one: [post.gold[one.value] for post in posts] for one in conventions}
-    scores = {one.value: score(gold[one], predicted, one) for one in conventions}
+    # A tagger of our own predicts legal tags alone; those of other tools may mean something else.
+    depends = isinstance(run, GivenPlan)
+    said = {
+        one: shelf.predictions(run, key, one) if depends and one is not own else predicted
+        for one in conventions
+    }
+    scores = {one.value: score(gold[one], said[one], one) for one in conventions}
     return Result(cell, run, scored, gold_key, scores, post_counts(gold[own], predicted), predicted)
 
 
@@ -341,7 +347,8 @@ def _compared(first: Group, second: Group) -> tuple[list[Counts], list[Counts], 
         {(result.cell.sampling, result.cell.seed): result.counts for result in group.results}
         for group in (first, second)
     )
-    shared = [name for name in one if name in two]
+    # What has no seed shares none.
+    shared = [name for name in one if name in two and name[1] is not None]
     if shared:
         return [one[name] for name in shared], [two[name] for name in shared], True
     return list(one.values()), list(two.values()), False

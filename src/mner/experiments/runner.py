@@ -73,11 +73,13 @@ class Outcome:
         ran: Keys of the runs that were computed.
         kept: Keys of those that were there already.
         failed: Errors by key.
+        read: Files of predictions made elsewhere that were read.
     """
 
     ran: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    read: list[str] = field(default_factory=list)
 
 
 @dataclass

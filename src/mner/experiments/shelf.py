@@ -123,9 +123,10 @@ class Shelf:
         """Where a run lies, or predictions that were made elsewhere."""
         return self.root / ("given" if isinstance(run, GivenPlan) else "runs") / run.folder_name
 
-    def predictions_file(self, run: Predicting, target: str) -> Path:
-        """Where a run's predictions for a set of posts lie."""
-        return self.run_folder(run) / "predictions" / f"{target}.jsonl"
+    def predictions_file(self, run: Predicting, target: str, convention: str | None = None) -> Path:
+        """Where a run's predictions for a set of posts lie; see `write_predictions`."""
+        name = target if convention is None else f"{target}.{convention}"
+        return self.run_folder(run) / "predictions" / f"{name}.jsonl"
 
     def posts_file(self, gold: str) -> Path:
         """Where the posts of that hash lie."""
@@ -227,9 +228,23 @@ class Shelf:
         )
 
     def write_predictions(
-        self, run: Predicting, target: str, posts: Sequence[Post], predicted: Sequence[Sequence[Entity]]
+        self,
+        run: Predicting,
+        target: str,
+        posts: Sequence[Post],
+        predicted: Sequence[Sequence[Entity]],
+        convention: str | None = None,
     ) -> None:
-        """Keep predictions, one post a line as `mner predict` writes them."""
+        """Keep predictions, one post a line as `mner predict` writes them.
+
+        Args:
+            run: Whose they are.
+            target: The key of the posts.
+            posts: The posts.
+            predicted: For each the entities.
+            convention: Under which other convention for stray tags than the data set's own these are
+                predicted, where that makes a difference.
+        """
         lines = (
             {
                 **({"id": post.id} if post.id else {}),
@@ -238,15 +253,20 @@ class Shelf:
             }
             for post, found in zip(posts, predicted, strict=True)
         )
-        _write_lines(self.predictions_file(run, target), lines)
+        _write_lines(self.predictions_file(run, target, convention), lines)
 
-    def predictions(self, run: Predicting, target: str) -> list[list[Entity]]:
+    def predictions(self, run: Predicting, target: str, convention: str | None = None) -> list[list[Entity]]:
         """For each post the entities that a run predicted.
+
+        Args:
+            run: Whose they are.
+            target: The key of the posts.
+            convention: As `write_predictions` was given it.
 
         Raises:
             RunFolderError: The file is damaged.
         """
-        path = self.predictions_file(run, target)
+        path = self.predictions_file(run, target, convention)
         return [[Entity(**entity) for entity in line["entities"]] for line in _lines(path)]
 
     def write_posts(self, gold: str, posts: Sequence[Post]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from mner.errors import MnerError, RecipeError, did_you_mean, shown
 from mner.experiments.published import published_table
@@ -34,6 +34,19 @@ def _each_once(values: list[int]) -> list[int]:
 
 Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_each_once)]
 """Seeds of training, at least one and none twice."""
+
+
+def _by_data_set(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError('files by data set, such as { twitter2017 = "said.jsonl" }')
+    return value
+
+
+GivenFiles = Annotated[
+    dict[str, Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]],
+    BeforeValidator(_by_data_set),
+]
+"""Files of predictions by what they are of, see `GivenPlace`: one, or one for each seed."""
 
 WHOLE = ""
 """The name of the only setting of a table that lists none."""
@@ -152,7 +165,7 @@ class Row(Section):
 
     name: Annotated[str, Field(min_length=1)]
     recipe: str | dict[str, str] | None = None
-    predictions: dict[str, str | list[str]] = Field(default_factory=dict)
+    predictions: GivenFiles = Field(default_factory=dict)
     set: Changes = Field(default_factory=dict)
     set_at: dict[str, Changes] = Field(default_factory=dict)
     data: list[str] | None = None
@@ -189,7 +202,7 @@ class Row(Section):
     @model_validator(mode="after")
     def _quoted_or_run(self) -> Row:
         if self.quoted and (self.recipe is not None or self.pretrain is not None or self.predictions):
-            raise ValueError("a quoted row is not run, so it has no recipe")
+            raise ValueError("a quoted row is not run, so it has neither recipe nor predictions")
         if not self.quoted and self.recipe is None and not self.predictions:
             raise ValueError(
                 'a recipe, predictions made elsewhere, or "quoted = true" for numbers from the paper alone'
@@ -200,7 +213,7 @@ class Row(Section):
                 raise ValueError(f"a row of predictions is not run here, so it has no {named[0]}")
             wanted = len(self.seeds or (1,))
             for name, files in self.predictions.items():
-                if isinstance(files, list) and self.seeds is None:
+                if isinstance(files, list) and len(files) > 1 and self.seeds is None:
                     raise ValueError(f"{name}: several files want `seeds` of the row, in their order")
                 if wanted != (1 if isinstance(files, str) else len(files)):
                     raise ValueError(f"{name}: as many files as the row has seeds, {wanted}")
@@ -523,6 +536,7 @@ def _of_seeds(row: Row, wanted: Sequence[int]) -> Row:
     if row.seeds is None:
         return row
     seeds = _among(row.seeds, wanted)
+    # A single file is that of the only seed; without it the row has no cell.
     given = {
         name: [file for seed, file in zip(row.seeds, files, strict=True) if seed in seeds]
         for name, files in row.predictions.items()
@@ -606,10 +620,7 @@ def _check_names(table: Table, path: Path) -> None:
             _known(name, table.data, f"{where} data set")
         for name in row.settings or ():
             _known(name, settings, f"{where} setting")
-        for place in row.given:
-            _known(place.data, table.data, f"{where} data set")
-            _known(place.scored, [place.data, *table.data[place.data].also_score], f"{where} scored data set")
-            _known(place.setting, settings or [WHOLE], f"{where} setting")
+        _check_given(row, table, f"{path}, row {shown(row.name)}")
         sized = row.recipe if isinstance(row.recipe, dict) else {}
         for name in (*row.set_at, *sized, *(row.sizes or ())):
             size, slash, data = name.partition("/")
@@ -635,6 +646,32 @@ def _check_names(table: Table, path: Path) -> None:
     for key, size in table.sizes.items():
         for name in size.data or ():
             _known(name, table.data, f"{path}, sizes.{key}: there is no data set")
+
+
+def _check_given(row: Row, table: Table, where: str) -> None:
+    """Refuse files of predictions that no cell would have."""
+    taken = set()
+    for name in row.predictions:
+        place = GivenPlace.named(name)
+        _known(place.data, table.data, f"{where}: there is no data set")
+        also = [place.data, *table.data[place.data].also_score]
+        _known(place.scored, also, f"{where}: beside those of {place.data} there are no test posts of")
+        settings = [one.name for one in table.settings if one.data is None or place.data in one.data]
+        if settings and place.setting == WHOLE:
+            raise RecipeError(
+                f"{where}: which setting the predictions of {shown(name)} are of is not said.",
+                expected=", ".join(shown(f"{name}@{setting}") for setting in settings),
+            )
+        if settings or place.setting != WHOLE:
+            _known(place.setting, settings, f"{where}: there is no setting")
+        if not _runs_on(row, place.data, table.data[place.data]):
+            raise RecipeError(
+                f"{where}: the table has no cell for the predictions of {shown(name)}.",
+                hint=f"Its own `data` leaves {place.data} out, or [data.{place.data}] is not shown.",
+            )
+        if place in taken:
+            raise RecipeError(f"{where}: the predictions of {shown(name)} are named twice.")
+        taken.add(place)
 
 
 def _known(name: str, names: Iterable[str], what: str) -> None:
