@@ -534,3 +534,19 @@ def test_a_hundred_thousand_keys_in_two_seconds(store: KnowledgeStore) -> None:
     found = store.lookup(keys)
     assert time.process_time() - started < 2.0
     assert len(found) == 100_000
+
+
+def test_a_new_store_waits_while_another_process_begins_it_too(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "k.sqlite"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked by another process"):
+        KnowledgeStore(path, busy_seconds=0)
+    # The other one is done while this one waits.
+    waited = []
+    monkeypatch.setattr(
+        "mner.knowledge.database.time.sleep", lambda _: waited.append(other.execute("COMMIT"))
+    )
+    with KnowledgeStore(path, busy_seconds=60) as store:
+        assert len(store) == 0
+    assert len(waited) == 1

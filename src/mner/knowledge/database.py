@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from mner.errors import MnerError
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for another one before it gives up."""
+
+_AGAIN_SECONDS = 0.02
 
 _APPLICATION = 0x6D6E6572  # "mner", in the header of every store
 _VERSION = 1
@@ -75,7 +78,7 @@ class StoreFile:
             self._connection = self._connect(busy_seconds)
         try:
             with self._guard("open"):
-                self._prepare()
+                self._prepare(busy_seconds)
         except BaseException:
             self._connection.close()
             raise
@@ -102,12 +105,12 @@ class StoreFile:
             address, uri=True, timeout=busy_seconds, isolation_level=None, check_same_thread=False
         )
 
-    def _prepare(self) -> None:
+    def _prepare(self, busy_seconds: float) -> None:
         connection = self._connection
         is_empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
         if not self.read_only:
             if is_empty:
-                connection.execute("PRAGMA journal_mode = WAL")
+                self._write_ahead(busy_seconds)
                 self._create()
             # FULL: an answer that was paid for outlives a loss of power, not only the end of the process.
             connection.execute("PRAGMA synchronous = FULL")
@@ -126,6 +129,18 @@ class StoreFile:
                 got=f"version {version}",
                 hint="Export it there as JSONL and import that here.",
             )
+
+    def _write_ahead(self, busy_seconds: float) -> None:
+        """Put the file into WAL mode; SQLite itself does not wait for another process that is at it."""
+        deadline = time.monotonic() + busy_seconds
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+            time.sleep(_AGAIN_SECONDS)
 
     def _create(self) -> None:
         with self._transaction():
