@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from mner.recognizer import Recognizer
 
 
-# What a name that ends so means, where nothing has it.
-_OF_FILES = {".jsonl", ".json", ".txt", ".conll", ".tsv"}
-
-
 @dataclass(frozen=True)
 class Source:
     """Where annotated posts are.
@@ -120,11 +116,13 @@ def predictions(
         RunFolderError: It is no run folder.
         DataError: The file is not of these posts.
     """
+    from mner.data.formats import ENDINGS
+
     if run.is_file():
         from mner.evaluation.predictions import read_predictions
 
         return read_predictions(run, posts, convention, parse_label_map(label_map))
-    if not run.exists() and run.suffix in _OF_FILES:
+    if not run.exists() and run.suffix and run.suffix in ENDINGS:
         raise UsageError(
             f"There is no file {run}.",
             expected="a run folder, or a file of predictions as JSON lines or columns",

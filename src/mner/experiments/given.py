@@ -36,8 +36,9 @@ def read_given(plan: Plan, shelf: Shelf, progress: Reporter = silent, *, remembe
     with progress("reading predictions", len(cells)) as advance:
         for cell in cells:
             given = plan.given[cell.run]
+            lacking = shelf.lacking(given)
             for name, key in cell.targets:
-                if shelf.has_predictions(given, key):
+                if key not in lacking:
                     continue
                 files.append(given.files[key])
                 target = given.targets[key]
@@ -53,7 +54,7 @@ def read_given(plan: Plan, shelf: Shelf, progress: Reporter = silent, *, remembe
                     # The convention of the data comes last: what it has, all have.
                     for one in sorted(Convention, key=lambda one: one is own):
                         shelf.write_predictions(given, key, posts, said[one], None if one is own else one)
-            if remember:
+            if remember and lacking:
                 record = {"row": cell.row, "seed": cell.seed, "files": given.files, "read": now()}
                 write_document(shelf.run_folder(given) / RECORD_FILE, record)
             advance(1)
