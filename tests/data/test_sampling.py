@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -87,6 +88,37 @@ def test_a_rare_type_is_served_before_a_frequent_one_fills_up():
         assert count_mentions(sample_shots(posts, 3, seed)) == {"ORG": 3, "PER": 3}
 
 
+def drawn_one_by_one(posts, shots, seed):
+    """Algorithm 1 of Yang and Katiyar (2020) as it stands: draw a post with the type until the type has enough."""
+    source = random.Random(seed)
+    keys = {id(post): source.random() for post in posts}
+    total = sum((labels(post) for post in posts), Counter())
+    chosen, counts = [], Counter()
+    for label in sorted(total, key=lambda name: (total[name], name)):
+        while counts[label] < shots:
+            able = [
+                post for post in posts if label in labels(post) and not any(post is one for one in chosen)
+            ]
+            if not able:
+                break
+            chosen.append(min(able, key=lambda post: keys[id(post)]))
+            counts += labels(chosen[-1])
+    return [post for post in posts if any(post is one for one in chosen)]
+
+
+@settings(deadline=None)
+@given(splits(), st.integers(1, 6), st.integers())
+def test_at_least_so_many_shots_are_drawn_one_after_the_other(posts, shots, seed):
+    available = Counter(count_mentions(posts))
+    assume(available)
+    drawn = sample_shots(posts, shots, seed, bound="at-least")
+    assert names(drawn) == names(drawn_one_by_one(posts, shots, seed))
+    total = Counter(count_mentions(drawn))
+    assert all(total[label] >= min(shots, number) for label, number in available.items())
+    # Enough is enough: each type takes one post a missing mention, no more.
+    assert len(drawn) <= sum(min(shots, number) for number in available.values())
+
+
 def test_seeds_draw_different_samples():
     posts = [a_post(["B-PER"], str(number)) for number in range(50)]
     assert len({tuple(names(sample_posts(posts, count=5, seed=seed))) for seed in range(20)}) == 20
@@ -119,6 +151,10 @@ def test_an_empty_split_and_posts_without_gold_are_refused():
         sample_shots([Post.from_text("no tags")], 1, seed=1)
     with pytest.raises(UsageError):
         sample_shots([a_post(["B-PER"])], 0, seed=1)
+    with pytest.raises(DataError, match="posts with one mention or more\\. Got: 1 posts with 0 mentions"):
+        sample_shots([a_post(["O"])], 1, seed=1, bound="at-least")
+    # What is too much for one bound is fine for the other.
+    assert len(sample_shots([a_post(["B-PER", "B-PER"])], 1, seed=1, bound="at-least")) == 1
 
 
 @pytest.mark.data

@@ -159,7 +159,8 @@ def test_curves_have_the_papers_points():
     }
     for name, values in points.items():
         table = read(RECIPES / f"{name}.toml", "full").table
-        assert [setting.value for setting in table.settings] == values
+        # A setting without a value is no point of the curve.
+        assert [one.value for one in table.settings if one.value is not None] == values
     assert read(RECIPES / "cat-mner/low-resource.toml", "full").table.samplings == 8
     assert read(RECIPES / "mgips-cl/main-results.toml", "full").table.seeds == [1, 2, 3, 4, 5]
     dghc = read(RECIPES / "dghc/main-results.toml", "full")

@@ -88,12 +88,20 @@ sample = { posts = 10 }
 name = "shots"
 sample = { shots = 2 }
 [[settings]]
+name = "or more"
+sample = { shots = 2, bound = "at-least" }
+[[settings]]
 name = "all"
 """
     plan = planned(workshop, text)
     found = [(cell.setting, cell.sampling, cell.seed) for cell in plan.cells]
     assert found == [
-        *((setting, draw, seed) for setting in ("10", "shots") for draw in (1, 2, 3) for seed in (4, 5)),
+        *(
+            (setting, draw, seed)
+            for setting in ("10", "shots", "or more")
+            for draw in (1, 2, 3)
+            for seed in (4, 5)
+        ),
         ("all", 0, 4),
         ("all", 0, 5),
     ]
@@ -101,6 +109,7 @@ name = "all"
     assert sizes["10"] == 10
     assert sizes["all"] == 40
     assert sizes["shots"] <= 4
+    assert sizes["shots"] <= sizes["or more"] <= 40
     # Another draw has other posts, another seed the same ones.
     prints = {(c.setting, c.sampling, c.seed): plan.runs[c.run].prints["train"] for c in plan.cells}
     assert prints["10", 1, 4] == prints["10", 1, 5] != prints["10", 2, 4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from mner.errors import DataError, UsageError
 from mner.posts import Post
@@ -55,27 +56,41 @@ def sample_posts(
     return [posts[place] for place in sorted(_shuffled(len(posts), seed)[:count])]
 
 
+Bound = Literal["at-most", "at-least"]
+"""Whether a number of shots is the most mentions that a type may have in a sample, or the fewest."""
+
+
 def sample_shots(
-    posts: Sequence[Post], shots: int, seed: int, convention: Convention | str = Convention.CONLL
+    posts: Sequence[Post],
+    shots: int,
+    seed: int,
+    convention: Convention | str = Convention.CONLL,
+    bound: Bound = "at-most",
 ) -> list[Post]:
-    """Draw posts that have at most `shots` mentions of each type, and as near to it as whole posts allow.
+    """Draw posts that have about `shots` mentions of each type.
 
     The types are served from the rarest to the most frequent one; each takes posts that have it, in seeded
-    order, while no type gets more than `shots` mentions. No post with a mention could be added to the result.
-    A type with fewer mentions than that keeps what it has, and posts without a mention are not drawn.
+    order. What a post has of other types counts for those.
+
+    With the bound `at-most` no type gets more than `shots` mentions, and no post with a mention could be
+    added to the result. With `at-least` a type takes posts until it has `shots` mentions, and types that come
+    along may have many more: so Yang and Katiyar (2020, algorithm 1) draw for NNShot and StructShot. A type
+    that the posts mention less often keeps what it has. Posts without a mention are not drawn.
 
     Args:
         posts: Annotated posts to draw from.
-        shots: The greatest number of mentions of a type.
+        shots: The greatest number of mentions of a type, or the smallest.
         seed: Which sample.
         convention: What stray tags mean.
+        bound: Which of the two.
 
     Returns:
         The drawn posts, in the order in which `posts` has them.
 
     Raises:
         UsageError: `shots` is under one.
-        DataError: A post is not annotated, or every post has more mentions of a type than `shots`.
+        DataError: A post is not annotated, none has a mention, or every post has more mentions of a type than
+            there may be.
     """
     if shots < 1:
         raise UsageError("A number of shots is out of range.", expected="one or more", got=str(shots))
@@ -86,23 +101,26 @@ def sample_shots(
     order = _shuffled(len(posts), seed)
     taken: set[int] = set()
     drawn: Counter[str] = Counter()
+
+    def wanted(label: str, counts: Counter[str]) -> bool:
+        if bound == "at-least":
+            return drawn[label] < shots
+        # A post that did not fit once never will: what was drawn only grows.
+        return all(drawn[other] + more <= shots for other, more in counts.items())
+
     for label in sorted(total, key=lambda name: (total[name], name)):
         for place in order:
             counts = mentions[place]
-            # A post that did not fit once never will: what was drawn only grows.
-            if (
-                label in counts
-                and place not in taken
-                and all(drawn[other] + more <= shots for other, more in counts.items())
-            ):
+            if label in counts and place not in taken and wanted(label, counts):
                 taken.add(place)
                 drawn.update(counts)
     if not taken:
+        most = "" if bound == "at-least" else f", and at most {shots} of a type"
         raise DataError(
             f"No post can be drawn for {shots} mentions a type.",
-            expected=f"posts with one mention or more, and at most {shots} of a type",
+            expected=f"posts with one mention or more{most}",
             got=f"{len(posts)} posts with {total.total()} mentions",
-            hint="Ask for more mentions a type.",
+            hint="Ask for more mentions a type." if total else None,
         )
     return [posts[place] for place in sorted(taken)]
 

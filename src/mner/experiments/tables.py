@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from mner.data.sampling import Bound
 from mner.errors import MnerError, RecipeError, did_you_mean, shown
 from mner.experiments.published import published_table
 from mner.training.recipe import DataSection, Recipe, Section, check_recipe, explained, read_toml
@@ -75,22 +76,27 @@ class GivenPlace:
 
 
 class Sample(Section):
-    """Which part of the training posts is trained on; exactly one key.
+    """Which part of the training posts is trained on; exactly one of the first three keys.
 
     Args:
         posts: So many posts.
         share: A share of the posts.
-        shots: So many mentions of each type at most.
+        shots: So many mentions of each type.
+        bound: Whether these are the most that a type may have (``at-most``, where None) or the fewest
+            (``at-least``): `mner.data.sampling.sample_shots`.
     """
 
     posts: Annotated[int, Field(ge=1)] | None = None
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     shots: Annotated[int, Field(ge=1)] | None = None
+    bound: Bound | None = None
 
     @model_validator(mode="after")
     def _one_size(self) -> Sample:
         if sum(value is not None for value in (self.posts, self.share, self.shots)) != 1:
             raise ValueError("exactly one of posts, share and shots")
+        if self.bound is not None and self.shots is None:
+            raise ValueError("a bound is for shots alone")
         return self
 
 
