@@ -91,10 +91,11 @@ $(VENV)/.created:
 	@"$(PYTHON)" -m venv "$(VENV)"
 	@touch $@
 
-# torch first: it is by far the largest, and its pinned version decides which build comes.
+# torch first: it is by far the largest, and its pinned version decides which build comes. Python compiles what is
+# imported when it is imported; pip would compile all of it, most of which never is.
 $(VENV)/.installed-%: pyproject.toml constraints.txt $(VENV)/.created
 	@echo "== Installing torch (some hundred megabytes the first time; PIP_ARGS='$(PIP_ARGS)')"
-	@$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt torch
+	@$(BIN)/python -m pip install --no-compile $(PIP_ARGS) -c constraints.txt torch
 	@echo "== Installing mner with what '$*' needs"
-	@$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e '.[$*]'
+	@$(BIN)/python -m pip install --no-compile $(PIP_ARGS) -c constraints.txt -e '.[$*]'
 	@touch $@
