@@ -230,6 +230,17 @@ def test_only_some_settings_and_draws(workshop):
         ('name = "two"', 'name = "two"\nset_at = { full = {} }', "no size 'full'. There is none"),
         ('name = "two"', 'name = "two"\nwhose = "mine"', r"rows.2.whose has a wrong value"),
         ("[data.small]", "sample = { posts = 3, share = 0.5 }\n[data.small]", "exactly one of posts, share"),
+        (
+            "[data.small]",
+            'sample = { posts = 3, bound = "at-least" }\n[data.small]',
+            "a bound is for shots alone",
+        ),
+        (
+            "[data.small]",
+            'sample = { shots = 3, bound = "some" }\n[data.small]',
+            "sample.bound has a wrong value",
+        ),
+        ("[data.small]", '[data.big]\ntitle = "small"\n[data.small]', "two data sets are called 'small'"),
         ("[data.small]", '[data.small]\nalso_score = { big = "" }', "also_score: there is no data set 'big'"),
     ],
 )

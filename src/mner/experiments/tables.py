@@ -614,6 +614,8 @@ def _check_names(table: Table, path: Path) -> None:
     for what, names in (
         ("rows", [row.name for row in table.rows]),
         ("settings", [setting.name for setting in table.settings]),
+        # A report calls them by their titles; two would be one column.
+        ("data sets", [entry.title or key for key, entry in table.data.items()]),
     ):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
