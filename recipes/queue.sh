@@ -22,6 +22,7 @@ run() {
 # What knowledge is worth, and how it should meet the text.
 run mmavk/knowledge-sources "${stores[@]}" "$@"
 run mmavk/fusion "${stores[@]}" "$@"
+run comparison/captions "${stores[@]}" "$@"
 # Does each part of the systems that see pictures do anything, where pictures decide?
 mner probe-set make runs/probe/data 2>/dev/null
 mner probe-set backbones runs/probe/backbones 2>/dev/null
