@@ -91,19 +91,20 @@ def test_a_rare_type_is_served_before_a_frequent_one_fills_up():
 def drawn_one_by_one(posts, shots, seed):
     """Algorithm 1 of Yang and Katiyar (2020) as it stands: draw a post with the type until the type has enough."""
     source = random.Random(seed)
-    keys = {id(post): source.random() for post in posts}
+    keys = [source.random() for _ in posts]
     total = sum((labels(post) for post in posts), Counter())
-    chosen, counts = [], Counter()
+    chosen, counts = set(), Counter()
     for label in sorted(total, key=lambda name: (total[name], name)):
         while counts[label] < shots:
             able = [
-                post for post in posts if label in labels(post) and not any(post is one for one in chosen)
+                place for place, post in enumerate(posts) if label in labels(post) and place not in chosen
             ]
             if not able:
                 break
-            chosen.append(min(able, key=lambda post: keys[id(post)]))
-            counts += labels(chosen[-1])
-    return [post for post in posts if any(post is one for one in chosen)]
+            place = min(able, key=keys.__getitem__)
+            chosen.add(place)
+            counts += labels(posts[place])
+    return [posts[place] for place in sorted(chosen)]
 
 
 @settings(deadline=None)

@@ -155,12 +155,12 @@ def test_curves_have_the_papers_points():
         "mgips-cl/low-resource": [10, 20, 30, 40, 50, 100],
         "mgips-cl/positives": [1, 2, 3, 4, 5, 6],
         "mgips-cl/interweave-encoders": [1, 2, 3, 4, 5, 6, 7],
-        "cdner/few-shot": [5, 10, 20, 50],
+        # Those with so many mentions or more are no points of the curve.
+        "cdner/few-shot": [5, 10, 20, 50, None, None],
     }
     for name, values in points.items():
         table = read(RECIPES / f"{name}.toml", "full").table
-        # A setting without a value is no point of the curve.
-        assert [one.value for one in table.settings if one.value is not None] == values
+        assert [setting.value for setting in table.settings] == values
     assert read(RECIPES / "cat-mner/low-resource.toml", "full").table.samplings == 8
     assert read(RECIPES / "mgips-cl/main-results.toml", "full").table.seeds == [1, 2, 3, 4, 5]
     dghc = read(RECIPES / "dghc/main-results.toml", "full")

@@ -144,7 +144,7 @@ class Material:
             return list(posts)
         try:
             if sample.shots is not None:
-                return sample_shots(posts, sample.shots, seed, convention, sample.bound or "at-most")
+                return sample_shots(posts, sample.shots, seed, convention, sample.bound)
             return sample_posts(posts, count=sample.posts, share=sample.share, seed=seed)
         except MnerError as error:
             raise DataError(

@@ -138,7 +138,7 @@ class RunPlan:
             "key": self.key,
             "recipe": self.recipe.as_dict(),
             "place": self.place.as_dict(),
-            "sample": None if self.sample is None else self.sample.model_dump(exclude_none=True),
+            "sample": None if self.sample is None else self.sample.model_dump(exclude_defaults=True),
             "sampling_seed": self.sampling_seed,
             "whose": self.whose,
             "kinds": self.kinds,

@@ -82,20 +82,19 @@ class Sample(Section):
         posts: So many posts.
         share: A share of the posts.
         shots: So many mentions of each type.
-        bound: Whether these are the most that a type may have (``at-most``, where None) or the fewest
-            (``at-least``): `mner.data.sampling.sample_shots`.
+        bound: Whether these are the most that a type may have or the fewest; see `sample_shots`.
     """
 
     posts: Annotated[int, Field(ge=1)] | None = None
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     shots: Annotated[int, Field(ge=1)] | None = None
-    bound: Bound | None = None
+    bound: Bound = "at-most"
 
     @model_validator(mode="after")
     def _one_size(self) -> Sample:
         if sum(value is not None for value in (self.posts, self.share, self.shots)) != 1:
             raise ValueError("exactly one of posts, share and shots")
-        if self.bound is not None and self.shots is None:
+        if "bound" in self.model_fields_set and self.shots is None:
             raise ValueError("a bound is for shots alone")
         return self
 
