@@ -194,7 +194,7 @@ def test_figures_of_a_report_are_files_of_their_own(copied, tmp_path, capsys):
     assert all(path.read_bytes().startswith(b"%PDF-") for path in drawn)
 
 
-def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
+def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys, monkeypatch):
     (copied / "more.toml").write_text(TABLE.replace("[1, 2]", "[1, 2, 3]"))
     before = sorted((copied / "results").rglob("*"))
     words = ["experiment", "run", str(copied / "more.toml"), "--output", str(copied / "results"), "--dry-run"]
@@ -206,8 +206,13 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys):
         **{f"{row}, small, seed 3": "to be run" for row in ("one", "two")},
     }
     assert document["seconds"] > 0
+    monkeypatch.setenv("COLUMNS", "40")
     assert run([*words, "--row", "two"]) == 0
-    assert "3 runs for 3 cells" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "3 runs for 3 cells" in shown
+    # However narrow the terminal, it is said what would run.
+    assert "two, small" in shown
+    assert "2 done, 1 to be run" in shown
     assert sorted((copied / "results").rglob("*")) == before
 
 

@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mner.cli.app import app as root
-from mner.cli.console import bars, counted, err, out, print_json
+from mner.cli.console import bars, counted, err, out, print_json, print_whole
 from mner.errors import UsageError, shown
 
 if TYPE_CHECKING:
@@ -340,7 +340,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
         lines.setdefault(titles[one[0].key][0].rpartition(", seed")[0].partition(", draw")[0], []).append(one)
     shown_table = Table(title=Text(plan.file.table.title, style="table.title"), title_justify="left")
     for column in ("runs of", "posts x epochs", "state", "about", "by"):
-        shown_table.add_column(column, no_wrap=column != "runs of")
+        shown_table.add_column(column)
     for title, of_line in lines.items():
         states = Counter(str(state) for _, state, _ in of_line)
         first = of_line[0][0]
@@ -353,7 +353,7 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
             left[0].basis if left else "",
         )
     if rows:
-        out.print(shown_table)
+        print_whole(shown_table)
     if any(estimate.basis == ASSUMED for _, _, estimate in rows):
         out.print(
             f"Where nothing like it was run yet, {ASSUMED_POSTS_A_SECOND:g} posts a second are assumed.",
