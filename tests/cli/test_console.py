@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from mner.cli import console
-from mner.cli.console import bars, print_json
+from mner.cli.console import bars, out, print_json, print_whole, titled_table
 
 
 def test_json_is_one_document_on_stdout_and_nothing_else(capfd):
@@ -64,3 +70,30 @@ def test_bars_stay_off_stdout_and_end_with_the_work(capfd):
 def test_bars_do_not_swallow_an_error():
     with pytest.raises(ZeroDivisionError), bars("Reading") as advance:
         advance(1 // 0)
+
+
+WORDS = st.lists(st.text("abcxyz019[]/名", min_size=1, max_size=14), min_size=1, max_size=4).map(" ".join)
+
+
+@given(
+    columns=st.lists(st.tuples(WORDS, st.lists(WORDS, min_size=2, max_size=2)), min_size=1, max_size=6),
+    width=st.integers(10, 120),
+)
+def test_a_table_loses_nothing_in_a_narrow_terminal_and_is_no_wider_than_its_words_need(columns, width):
+    """Nothing that looks like markup is lost either."""
+    table = titled_table("")
+    for header, _ in columns:
+        table.add_column(Text(header))
+    for cells in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*map(Text, cells))
+    written = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(written):
+        patch.setattr(out, "width", width)
+        print_whole(table)
+    lines = written.getvalue().splitlines()
+    shown = [re.split("[┃│]", line)[1:-1] for line in lines if line[:1] in ("┃", "│")]
+    for number, (header, cells) in enumerate(columns):
+        said = " ".join(line[number].strip() for line in shown).split()
+        assert said == " ".join([header, *cells]).split()
+    longest_words = [max(map(cell_len, " ".join([header, *cells]).split())) for header, cells in columns]
+    assert max(map(cell_len, lines)) <= max(width, sum(longest_words) + 3 * len(columns) + 1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from mner.cli.app import run
+from mner.cli.console import out
 from mner.data import write_jsonl
 from mner.evaluation.predictions import write_predictions
 from mner.evaluation.scores import score
@@ -141,3 +143,30 @@ def test_what_evaluate_writes_is_what_errors_reads(data, tmp_path, capsys):
     of_run = json.loads(capsys.readouterr().out)
     assert of_file["errors"] == of_run["errors"] == scores["errors"]["errors"]
     assert sum(of_file["right"].values()) == scores["conll"]["overall"]["correct"]
+
+
+def test_types_are_told_apart_however_many_and_long_they_are(tmp_path, capsys, monkeypatch):
+    types = [f"political{kind}" for kind in ("party", "person", "office", "event", "[b]district", "text")]
+    gold = [
+        Post.from_words(["Ada", "met"], tags=(f"B-{label}", "O"), id=str(number))
+        for number, label in enumerate(types)
+    ]
+    write_jsonl(gold, tmp_path / "test.jsonl")
+    # Each is taken for the next type.
+    said = [
+        [replace(post.gold()[0], label=label)]
+        for post, label in zip(gold, types[1:] + types[:1], strict=True)
+    ]
+    write_predictions(tmp_path / "said.jsonl", gold, said)
+    monkeypatch.setattr(out, "width", 60)
+    assert run(["errors", str(tmp_path / "said.jsonl"), "--data", str(tmp_path / "test.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    rows = [re.findall(r"[^\s│]+", line) for line in shown.partition("by number")[2].splitlines()]
+    counts = {row[1]: row[2:] for row in rows if len(row) == 2 + len(types) + 1}
+    assert set(counts) == {*types, "none"}
+    for number, label in enumerate(sorted(types), start=1):
+        taken_for = types[(types.index(label) + 1) % len(types)]
+        expected = ["1" if other == taken_for else "0" for other in sorted(types)] + ["0"]
+        assert counts[label] == expected
+        assert [str(number), label] in [row[:2] for row in rows]

@@ -211,8 +211,8 @@ def test_a_dry_run_says_what_is_left_and_does_nothing(copied, capsys, monkeypatc
     shown = capsys.readouterr().out
     assert "3 runs for 3 cells" in shown
     # However narrow the terminal, it is said what would run.
-    assert "two, small" in shown
-    assert "2 done, 1 to be run" in shown
+    assert {"two,", "small", "done,"} <= set(shown.split())
+    assert "…" not in shown
     assert sorted((copied / "results").rglob("*")) == before
 
 

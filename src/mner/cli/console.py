@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import (
@@ -21,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from mner.progress import Advance
 
@@ -39,13 +41,34 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
+def titled_table(title: str) -> Table:
+    """An empty table; its title, which may quote names of files and data, is not read as markup."""
+    return Table(title=Text(title, style="table.title"), title_justify="left")
+
+
 def print_whole(table: Table) -> None:
     """Print a table to stdout without cutting any of it, however narrow the terminal.
 
-    Scores that are cut off are worse than lines that a narrow terminal wraps.
+    Where it is too narrow, headers and then cells of words are set in lines, none shorter than its column's
+    longest word. What is still too wide is printed as it is: scores and names that are cut off are worse than
+    lines that a narrow terminal wraps.
     """
-    wide = width_of(table)
-    Console(width=max(out.width, wide), highlight=False).print(table)
+    for column in table.columns if width_of(table) > out.width else ():
+        header = str(column.header)
+        widest = _widest([*header.split(), *map(str, column.cells)])
+        column.header = Text("\n").join(Text(header).wrap(out, widest, overflow="fold"))
+    for column in table.columns:
+        excess = width_of(table) - out.width
+        if excess > 0 and column.justify == "left" and not column.no_wrap and column.max_width is None:
+            texts = [str(column.header), *map(str, column.cells)]
+            now = _widest([line for text in texts for line in text.split("\n")])
+            longest_word = _widest([word for text in texts for word in text.split()])
+            column.max_width, column.overflow = max(longest_word, now - excess), "fold"
+    Console(width=max(out.width, width_of(table)), highlight=False).print(table)
+
+
+def _widest(texts: list[str]) -> int:
+    return max([1, *map(cell_len, texts)])
 
 
 def width_of(table: Table) -> int:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mner.cli import options
 from mner.cli.app import app as root
-from mner.cli.console import bars, counted, err, out, print_json
+from mner.cli.console import bars, counted, err, out, print_json, print_whole
 from mner.errors import MissingExtraError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -217,8 +217,8 @@ def _print_audit(result: Audit) -> None:
     title = Text.assemble((result.name, "bold"), f"  types: {', '.join(result.labels) or 'none'}")
     out.print(title, soft_wrap=True)
     if result.splits:
-        out.print(_split_table(result))
-        out.print(_type_table(result))
+        print_whole(_split_table(result))
+        print_whole(_type_table(result))
     for finding in result.findings:
         out.print(_finding_line(finding), soft_wrap=True)
     counts = {kind: sum(f.severity.value == kind for f in result.findings) for kind in _COLOURS}

@@ -9,7 +9,7 @@ import typer
 from rich.rule import Rule
 
 from mner.cli.app import app
-from mner.cli.console import bars, err, out
+from mner.cli.console import bars, err, out, print_whole
 from mner.cli.predicting import highlighted
 from mner.errors import DataError
 
@@ -68,7 +68,7 @@ def demo(
     )
     if run.test is not None:
         out.print(Rule("Scored once on the test posts"))
-        out.print(score_table(run.test, "test"))
+        print_whole(score_table(run.test, "test"))
     out.print(Rule("Posts it has not seen"))
     if own:
         lines = (EXAMPLES / "unseen.txt").read_text(encoding="utf-8").splitlines()

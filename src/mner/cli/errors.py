@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from mner.cli import options
 from mner.cli.app import app
-from mner.cli.console import err, out, print_json
+from mner.cli.console import err, out, print_json, print_whole, titled_table, width_of
 from mner.html import write_page
 from mner.posts import Entity, Post
 
@@ -122,10 +123,10 @@ def compare(
             }
         )
         return
-    table = Table(title=f"{source.title} (convention {named})", title_justify="left")
+    table = titled_table(f"{source.title} (convention {named})")
     columns, rows = _score_rows(names, posts, said, named)
     _fill(table, columns, rows)
-    out.print(table)
+    print_whole(table)
     out.print(_verdict(verdict, names), markup=False, soft_wrap=True)
     better = [one.better for one in found]
     out.print(
@@ -190,19 +191,14 @@ class Analysis:
         from mner.evaluation.overlap import SEEN_COLUMNS
         from mner.plots.pages import error_in_words
 
-        table = Table(title=f"{title}: entities (convention {self.convention})", title_justify="left")
+        table = titled_table(f"{title}: entities (convention {self.convention})")
         _fill(table, ERROR_COLUMNS, self.report.rows(), last_is_total=True)
-        out.print(table)
-        table = Table(title="gold type (rows), predicted type (columns), exact spans", title_justify="left")
-        _fill(table, ("", *self.confusion.names), self._confusion_rows())
-        out.print(table)
+        print_whole(table)
+        print_whole(self._confusion_table())
         if self.seen is not None and self.overlap is not None:
-            table = Table(
-                title="mentions in the training posts (precision by the predicted mention)",
-                title_justify="left",
-            )
+            table = titled_table("mentions in the training posts (precision by the predicted mention)")
             _fill(table, SEEN_COLUMNS, self.seen.rows())
-            out.print(table)
+            print_whole(table)
             out.print(
                 f"{self.overlap.posts.by_text} of {self.overlap.posts.posts} posts have the text of a "
                 "training post.",
@@ -242,6 +238,22 @@ class Analysis:
             pages.errors_as_html(self.posts, self.gold, self.predicted, self.report.errors, classes, most)
         )
         return pages.whole_page(title, labels, "\n".join(parts))
+
+    def _confusion_table(self) -> Table:
+        table = titled_table("gold type (rows), predicted type (columns), exact spans")
+        names, rows = self.confusion.names, self._confusion_rows()
+        _fill(table, ("", *names), rows)
+        if width_of(table) <= out.width:
+            return table
+        # Many types, or long names: their numbers stand above the columns.
+        numbered = titled_table("gold type (rows), predicted type (columns, by number), exact spans")
+        numbers = [str(number) for number in range(1, len(names) + 1)]
+        _fill(
+            numbered,
+            ("", *numbers),
+            [(f"{number} {row[0]}", *row[1:]) for number, row in zip(numbers, rows, strict=True)],
+        )
+        return numbered
 
     def _confusion_rows(self) -> list[tuple[str | int, ...]]:
         names, matrix = self.confusion.names, self.confusion.matrix.tolist()
@@ -319,11 +331,11 @@ def _fill(
     table: Table, columns: Sequence[str], rows: Sequence[Sequence[object]], last_is_total: bool = False
 ) -> None:
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(Text(column), justify="right" if number else "left")
     for number, row in enumerate(rows, start=1):
         if last_is_total and number == len(rows):
             table.add_section()
-        table.add_row(*map(_cell, row))
+        table.add_row(*(Text(_cell(value)) for value in row))
 
 
 def _cell(value: object) -> str:

@@ -22,11 +22,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from mner.cli.app import app as root
-from mner.cli.console import bars, counted, err, out, print_json, print_whole
+from mner.cli.console import bars, counted, err, out, print_json, print_whole, titled_table
 from mner.errors import UsageError, shown
 
 if TYPE_CHECKING:
@@ -338,9 +337,9 @@ def show_plan(plan: Plan, shelf: Shelf, jobs: int, as_json: bool, *, accept: boo
     lines: dict[str, list[tuple[RunPlan, State, Estimate]]] = {}
     for one in rows:
         lines.setdefault(titles[one[0].key][0].rpartition(", seed")[0].partition(", draw")[0], []).append(one)
-    shown_table = Table(title=Text(plan.file.table.title, style="table.title"), title_justify="left")
+    shown_table = titled_table(plan.file.table.title)
     for column in ("runs of", "posts x epochs", "state", "about", "by"):
-        shown_table.add_column(column)
+        shown_table.add_column(column, no_wrap=column in ("posts x epochs", "about"))
     for title, of_line in lines.items():
         states = Counter(str(state) for _, state, _ in of_line)
         first = of_line[0][0]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from mner.cli.console import bars, counted, err, out, print_json, print_whole, width_of
+from mner.cli.console import bars, counted, err, out, print_json, print_whole, titled_table
 from mner.cli.experiment import (
     OUTPUT,
     DataOption,
@@ -184,35 +183,18 @@ def _show_report(report: Report) -> None:
             continue
         if grid.words == len(grid.header):
             # Sentences, such as errors: these can be wrapped.
-            out.print(_drawn(grid, grid.header, whole=False))
-            continue
-        drawn = _drawn(grid, grid.header)
-        if width_of(drawn) > out.width:
-            drawn = _drawn(grid, _in_lines(grid))
-        print_whole(drawn)
+            out.print(_drawn(grid, whole=False))
+        else:
+            print_whole(_drawn(grid))
 
 
-def _drawn(grid: Grid, header: Sequence[str], *, whole: bool = True) -> Table:
+def _drawn(grid: Grid, *, whole: bool = True) -> Table:
     """A grid for the terminal; each cell in one line, unless it need not stay whole."""
-    # Names of a table may look like markup.
-    table = Table(
-        title=Text(grid.title, style="table.title"),
-        title_justify="left",
-        caption=Text(grid.note, style="table.caption"),
-        caption_justify="left",
-    )
-    for number, column in enumerate(header):
+    table = titled_table(grid.title)
+    table.caption, table.caption_justify = Text(grid.note, style="table.caption"), "left"
+    for number, column in enumerate(grid.header):
         justify: Literal["left", "right"] = "left" if number < grid.words else "right"
         table.add_column(Text(column), justify=justify, no_wrap=whole, overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table
-
-
-def _in_lines(grid: Grid) -> list[str]:
-    """The header of a grid in lines that make no column wider than its cells and its longest word."""
-    header = []
-    for number, name in enumerate(grid.header):
-        width = max(map(len, [*name.split(), *(row[number] for row in grid.rows), "-"]))
-        header.append("\n".join(wrap(name, width)))
-    return header

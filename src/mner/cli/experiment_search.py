@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
-from mner.cli.console import bars, err, out, print_json, print_whole
+from mner.cli.console import bars, err, out, print_json, print_whole, titled_table
 from mner.cli.experiment import (
     OUTPUT,
     DataOption,
@@ -76,11 +75,10 @@ def search(
 
 
 def _show(result: dict[str, Any]) -> None:
-    title = Text(f"{result['title']} (chosen on {result['chosen_on']})", style="table.title")
-    table = Table(title=title, title_justify="left")
+    table = titled_table(f"{result['title']} (chosen on {result['chosen_on']})")
     names = list(result["trials"][0]["values"])
     for name in names:
-        table.add_column(name)
+        table.add_column(Text(name))
     table.add_column("F1 on validation", justify="right")
     table.add_column("by seed", justify="right")
     # Sentences can be wrapped, where something failed.

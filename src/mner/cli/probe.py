@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mner.cli import options
 from mner.cli.app import app as root
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, err, out, print_json, print_whole, titled_table
 from mner.cli.inputs import Source, convention_named, opened, supplied
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def probe(
     if not model_named(recognizer.name).reads_pictures:
         err.print(f"The model {recognizer.name} reads the text alone: nothing can differ.", markup=False)
     err.print(f"{result.with_picture} of {result.posts} posts have a picture or something said about one.")
-    out.print(_swap_table(result, f"{data.name} {split if data.is_dir() else ''}".strip()))
+    print_whole(_swap_table(result, f"{data.name} {split if data.is_dir() else ''}".strip()))
     if plot is not None:
         err.print(f"The plot is in {plot}", markup=False)
 
@@ -133,7 +133,7 @@ def score(
             {"run": str(run), "model": recognizer.name, **result.as_dict(), "shortcomings": shortcomings}
         )
     else:
-        out.print(_probe_table(result, recognizer.name))
+        print_whole(_probe_table(result, recognizer.name))
         out.print(f"F1 on posts with unrelated pictures: {100 * result.unrelated.overall.f1:.2f}")
         for one in shortcomings:
             err.print(one, markup=False, soft_wrap=True)
@@ -143,7 +143,7 @@ def score(
 
 def _swap_table(result: SwapResult, title: str) -> Table:
     convention, level = result.scores["own"].convention, result.intervals["own"].level
-    table = Table(title=f"{title} (convention {convention})", title_justify="left")
+    table = titled_table(f"{title} (convention {convention})")
     table.add_column("picture or knowledge")
     interval = f"{100 * level:g} % interval"
     for column in ("precision", "recall", "F1", interval, "own less this", interval, "p"):
@@ -162,7 +162,7 @@ def _swap_table(result: SwapResult, title: str) -> Table:
 
 
 def _probe_table(result: ProbeResult, title: str) -> Table:
-    table = Table(title=f"{title}: posts that are right, in %", title_justify="left")
+    table = titled_table(f"{title}: posts that are right, in %")
     table.add_column("posts")
     for column in (
         "number",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from mner.cli.console import out, print_json, print_whole
+from mner.cli.console import out, print_json, print_whole, titled_table
 from mner.cli.experiment import app
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def published(
 
 def _list(paper: Paper) -> None:
     by = f"{paper.authors}, {paper.year}" if paper.authors else str(paper.year)
-    listing = Table(title=f"{paper.key}: {paper.title} ({by}; {paper.where})", title_justify="left")
+    listing = titled_table(f"{paper.key}: {paper.title} ({by}; {paper.where})")
     for heading in ("table", "what it shows", "rows", "columns"):
         listing.add_column(heading, justify="right" if heading in ("rows", "columns") else "left")
     for one in paper.tables:
@@ -55,7 +54,8 @@ def _list(paper: Paper) -> None:
 
 
 def _show(table: PublishedTable) -> None:
-    grid = Table(title=f"{table.key}: {table.title}", title_justify="left", caption_justify="left")
+    grid = titled_table(f"{table.key}: {table.title}")
+    grid.caption_justify = "left"
     grid.add_column("", no_wrap=True)
     for column in table.columns:
         grid.add_column("\n".join(part for part in column if part is not None), justify="right")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
+from mner.cli.console import titled_table
 from mner.evaluation.scores import Counts, Scores
 
 
 def score_table(scores: Scores, title: str) -> Table:
     """A table of overall scores and those of each type, which names the convention."""
-    table = Table(title=f"{title} (convention {scores.convention})", title_justify="left")
+    table = titled_table(f"{title} (convention {scores.convention})")
     table.add_column("type")
     for column in ("precision", "recall", "F1", "gold", "predicted", "correct"):
         table.add_column(column, justify="right")
     for label, counts in scores.per_type.items():
-        table.add_row(label, *_cells(counts))
+        table.add_row(Text(label), *_cells(counts))
     table.add_section()
     table.add_row("all", *_cells(scores.overall), style="bold")
     return table

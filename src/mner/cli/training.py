@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mner.cli import options
 from mner.cli.app import app
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, err, out, print_json, print_whole
 
 
 @app.command()
@@ -74,7 +74,7 @@ def train(
         print_json({"folder": str(folder), **run.record, "test": run.test and run.test.as_dict()})
         return
     if run.test is not None:
-        out.print(score_table(run.test, "test"))
+        print_whole(score_table(run.test, "test"))
     err.print(f"The run folder is {folder}", markup=False)
 
 
@@ -134,7 +134,7 @@ def evaluate(
         parts = ", ".join(f"{kind} {count}" for kind, count in covered.items())
         err.print(f"Known about the {len(posts)} posts: {parts or 'nothing'}.", markup=False)
     for score in scores:
-        out.print(score_table(score, source.title))
+        print_whole(score_table(score, source.title))
     if analysis is not None:
         analysis.print(source.title, 0)
     if unknown:

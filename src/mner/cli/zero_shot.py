@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mner.cli import options
-from mner.cli.console import bars, err, out, print_json
+from mner.cli.console import bars, err, print_json, print_whole
 from mner.cli.experiment import app
 from mner.cli.inputs import Source, convention_named
 from mner.cli.knowledge import KEY_VARIABLE, endpoint_key, may_be_sent
@@ -96,7 +96,7 @@ def zero_shot(
     if as_json:
         print_json({"predictions": str(output), **found.as_dict(), "scores": scores.as_dict()})
     else:
-        out.print(score_table(scores, f"{model}, zero-shot, on {split} of {data.name}"))
+        print_whole(score_table(scores, f"{model}, zero-shot, on {split} of {data.name}"))
         for reason, count in found.refused.most_common():
             err.print(f"Refused {count} times: {reason}.", markup=False, soft_wrap=True)
         err.print(f"Written: {output}", markup=False, soft_wrap=True)
