@@ -209,6 +209,22 @@ def test_a_sample_and_all_posts_are_compared_by_their_means(workshop):
         assert dict(describe(replace(results, file=file)).facts).get("part", "") == part
 
 
+def test_a_report_says_where_draws_are_the_same_posts(workshop):
+    text = CURVE.replace("set = { training.epochs = 1 }", "sample = { shots = 500 }")
+    text = text.replace("set = { training.epochs = 2 }", "sample = { posts = 20 }")
+    text = text.replace("[data.small]", "samplings = 3\n[data.small]")
+    plan = planned(workshop, text)
+    posts = {
+        setting: [plan.runs[cell.run].prints["train"] for cell in plan.cells if cell.setting == setting]
+        for setting in ("one epoch", "two epochs")
+    }
+    # So many shots are all posts, whichever are drawn first.
+    assert [len(set(prints)) for prints in posts.values()] == [1, 3]
+    notes = describe(collect(plan, Shelf(workshop / "results"))).notes
+    (said,) = (note for note in notes if "draws" in note)
+    assert said.startswith("small, one epoch: 3 draws, 2 of them of the same posts as one before")
+
+
 def test_a_type_that_no_gold_has_is_shown_where_it_was_predicted(results):
     result = results.groups[0].results[0]
     text = results.posts(result)[0].text

@@ -73,6 +73,7 @@ def describe(results: Results, pairs: Sequence[Pair] = ()) -> Report:
     if any(row.quoted for row in table.rows):
         notes.append("Rows marked as quoted were not run here: their numbers are the paper's.")
     notes += _made_elsewhere(results)
+    notes += _drawn_again(results)
     if results.published is not None:
         notes.append(f"Published: {results.published.key}, {results.published.title}")
         if results.published.settings:
@@ -99,6 +100,27 @@ def _made_elsewhere(results: Results) -> list[str]:
             said = f"{given.files[key]} ({', '.join(part for part in parts if part)})"
             files.setdefault(cell.row, []).append(said)
     return [f"{row} was not run here; its predictions are {', '.join(of)}." for row, of in files.items()]
+
+
+def _drawn_again(results: Results) -> list[str]:
+    """Where a draw is of the same posts as one before: the deviation has less chance in it than it seems."""
+    runs: dict[tuple[str, str, str, int | None], list[str]] = {}
+    for cell in results.plan.cells:
+        if cell.sampling and cell.run in results.plan.runs:
+            runs.setdefault((cell.data, cell.setting, cell.row, cell.seed), []).append(cell.run)
+    again = {
+        ", ".join(filter(None, [place_of(results, data, data), setting])): (
+            len(drawn),
+            len(drawn) - len({*drawn}),
+        )
+        for (data, setting, _, _), drawn in runs.items()
+        if len({*drawn}) < len(drawn)
+    }
+    return [
+        f"{where}: {draws} draws, {same} of them of the same posts as one before; that run counts once "
+        "more in means and deviations."
+        for where, (draws, same) in again.items()
+    ]
 
 
 def _on_published(published: PublishedTable, rows: Sequence[Row]) -> list[str]:
