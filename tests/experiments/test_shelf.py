@@ -18,7 +18,7 @@ from mner.data.dataset import Dataset
 from mner.errors import DataError, UsageError
 from mner.experiments.estimates import Estimates
 from mner.experiments.job import do_run
-from mner.experiments.material import places
+from mner.experiments.material import places, what_changed
 from mner.experiments.plans import make_plan, plan_name
 from mner.experiments.shelf import Shelf, State, is_disk_full
 from mner.experiments.tables import only
@@ -232,6 +232,40 @@ def test_changed_data_are_refused_with_what_changed(copied):
     shelf.check_data(after)
     assert {shelf.state(run) for run in after.runs.values()} == {State.MISSING}
     assert {shelf.state(run) for run in plan.runs.values()} == {State.DONE}
+
+
+def test_of_posts_that_are_as_many_as_before_it_is_said_which_are_others(copied):
+    folder, _, shelf = copied
+    path = folder / "small" / "train.jsonl"
+    posts = [json.loads(line) for line in path.read_text().splitlines()]
+    others = [post["id"] for post in posts if post["entities"]][1:-1]
+    assert len(others) > 3
+    path.write_text(
+        "".join(
+            json.dumps({**post, "entities": []} if post["id"] in others else post) + "\n" for post in posts
+        )
+    )
+    with pytest.raises(DataError) as caught:
+        shelf.check_data(planned(folder, TABLE))
+    changes = [line[2:] for line in caught.value.what.splitlines() if line.startswith("- ")]
+    assert len(changes) == 2
+    assert changes[0].startswith("small: the folder was ")
+    shown = ", ".join(others[:3])
+    assert changes[1] == f"small, train: {len(others)} of 40 posts have other text or gold: {shown}, …"
+
+
+def test_another_store_is_named_before_what_it_changes():
+    before = {
+        "folder": "data",
+        "knowledge": "a.sqlite",
+        "views": {"caption": {"train": {"1": "x", "2": "y"}}},
+    }
+    now = {"folder": "data", "knowledge": None, "views": {"caption": {"train": {"1": "z", "2": "w"}}}}
+    assert what_changed("small", before, now) == [
+        "small: the knowledge store was a.sqlite before, and is none now",
+        "small, train: 2 of 2 posts have other text, pictures or knowledge (caption): 1, 2",
+    ]
+    assert what_changed("small", before, {**now, "views": before["views"]}) == []
 
 
 def test_data_that_change_while_a_table_runs_are_noticed(workshop):

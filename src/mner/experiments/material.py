@@ -278,7 +278,7 @@ def _under(root: Path, relative: str) -> Path:
 
 
 def what_changed(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In what two states of a data set differ, in sentences; none where they are the same.
+    """In what two states of a data set differ, the likeliest cause first; none where they are the same.
 
     Args:
         name: What the data set is called.
@@ -291,18 +291,25 @@ def what_changed(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -
             new = now["views"].get(view, {}).get(split)
             if new is None or new == old:
                 continue
-            added, gone = (
-                Counter(new.values()) - Counter(old.values()),
-                Counter(old.values()) - Counter(new.values()),
-            )
-            changed = [key for key in old.keys() & new.keys() if old[key] != new[key]]
             what = "text or gold" if view == "text" else f"text, pictures or knowledge ({view})"
-            posts = ", ".join(sorted(changed)[:_SHOWN_POSTS])
-            more = f" ({posts}{', …' if len(changed) > _SHOWN_POSTS else ''})" if changed else ""
-            found.append(
-                f"{name}, {split}: {len(old)} posts before, {len(new)} now; {what} of {added.total()} new or "
-                f"other, {gone.total()} gone{more}"
-            )
+            changed = [key for key in new if key in old and old[key] != new[key]]
+            posts = ", ".join(changed[:_SHOWN_POSTS]) + (", …" if len(changed) > _SHOWN_POSTS else "")
+            if old.keys() == new.keys():
+                how = f"{len(changed)} of {len(old)} posts have other {what}: {posts}"
+            else:
+                added, gone = (
+                    Counter(new.values()) - Counter(old.values()),
+                    Counter(old.values()) - Counter(new.values()),
+                )
+                how = (
+                    f"{len(old)} posts before, {len(new)} now; {what} of {added.total()} new or other, "
+                    f"{gone.total()} gone" + (f" ({posts})" if posts else "")
+                )
+            found.append(f"{name}, {split}: {how}")
+    for key, what in (("folder", "folder"), ("knowledge", "knowledge store")):
+        if found and before[key] != now[key]:
+            was, is_now = before[key] or "none", now[key] or "none"
+            found.insert(0, f"{name}: the {what} was {was} before, and is {is_now} now")
     return found
 
 

@@ -306,12 +306,7 @@ class Shelf:
             now = state_of(material, plan.views.get(name, {}), plan.roles.get(name, []))
             before = _read(path)
             if before and not accept:
-                found = what_changed(name, before, now)
-                for key, what in (("folder", "folder"), ("knowledge", "knowledge store")):
-                    if found and before[key] != now[key]:
-                        was, is_now = before[key] or "none", now[key] or "none"
-                        found.append(f"{name}: the {what} was {was} before, and is {is_now} now")
-                changes += found
+                changes += what_changed(name, before, now)
                 now["views"] = {
                     view: {**now["views"].get(view, {}), **before["views"].get(view, {})}
                     for view in {**before["views"], **now["views"]}
@@ -319,8 +314,9 @@ class Shelf:
             states[path] = now
         if changes:
             raise DataError(
-                "The data have changed since this folder's results were computed, so new ones would stand "
-                "beside those of other posts: " + "; ".join(changes) + ".",
+                "The data have changed since this folder's results were computed:\n"
+                + "\n".join(f"- {change}" for change in changes)
+                + "\nNew results would stand beside those of other posts.",
                 hint="Put the data back, choose another --output, or give --accept-changed-data to run all "
                 "cells of these sets again.",
             )
