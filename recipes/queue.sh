@@ -5,12 +5,15 @@
 #   DATA=folder-of-data-sets KNOWLEDGE2015=store KNOWLEDGE2017=store bash recipes/queue.sh [options of `mner experiment run`]
 #
 # KNOWLEDGE2015 and KNOWLEDGE2017 are stores with captions and a language model's reasoning for the two Twitter sets.
+# CHAINS, where it is given, is a folder with the chains of CrossNER's domains, crossner/politics.sqlite and so on, each made by
+#   mner knowledge make DATA/crossner/politics --provider chain --model RUN --domain politics --store CHAINS/crossner/politics.sqlite
 # --jobs 1 leaves a core to others; --seed 1 runs one seed of everything first; --dry-run says what is left and how long it takes.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 : "${DATA:?a folder with the data sets}" "${KNOWLEDGE2015:?a knowledge store}" "${KNOWLEDGE2017:?a knowledge store}"
 OUTPUT="${OUTPUT:-runs/experiments}"
 stores=(--knowledge "twitter2015=$KNOWLEDGE2015" --knowledge "twitter2017=$KNOWLEDGE2017")
+chains=(${CHAINS:+--knowledge "$CHAINS"})
 
 run() {
     local table="$1"
@@ -30,10 +33,9 @@ mner experiment run recipes/probe/ablation.toml --output "$OUTPUT" "$@"
 # All text rows, MMAVK and CDNER on both sets; from the same runs, each set's models on the other set.
 run comparison/main-results "${stores[@]}" "$@"
 run comparison/generalisation "${stores[@]}" "$@"
-# Other domains; CDNER's rows want chains: `mner knowledge make DATA --provider chain --model RUN --domain politics ...`,
-# then --knowledge crossner-politics=STORE. Without them they are rows without captions and chain.
-run cdner/crossner "$@"
-run cdner/few-shot "$@"
+# Other domains; without chains CDNER's rows there are those without captions and chain.
+run cdner/crossner "${chains[@]}" "$@"
+run cdner/few-shot "${chains[@]}" "$@"
 # Few posts.
 run comparison/low-resource "${stores[@]}" "$@"
 run cdner/ablation-twitter "${stores[@]}" "$@"
