@@ -489,6 +489,17 @@ def test_a_store_is_not_merged_with_what_is_none(store: KnowledgeStore, tmp_path
         store.merge(store.path)
 
 
+def test_a_store_is_made_with_its_folder_unless_a_file_is_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "stores" / "crossner" / "politics.sqlite"
+    with pytest.raises(StoreError, match="There is no knowledge store"):
+        KnowledgeStore(path, read_only=True)
+    assert not path.parent.parent.exists()
+    KnowledgeStore(path).close()
+    assert path.is_file()
+    with pytest.raises(StoreError, match="cannot be made: Not a directory"):
+        KnowledgeStore(path / "x.sqlite" / "y.sqlite")
+
+
 # Pictures
 
 

@@ -54,7 +54,7 @@ class StoreFile:
     """An SQLite file with the tables of the store. A context manager; safe to share between threads.
 
     Args:
-        path: The file; made where it is not there, unless `read_only`.
+        path: The file; made with its folder where it is not there, unless `read_only`.
         read_only: Whether nothing may be written.
         busy_seconds: How long to wait for another process that is writing.
 
@@ -72,8 +72,8 @@ class StoreFile:
             raise StoreError(
                 f"There is no knowledge store {self.path}.", hint="Make one: mner knowledge make"
             )
-        if not read_only and not self.path.parent.is_dir():
-            raise StoreError(f"The folder of the store {self.path} does not exist.", hint="Make it first.")
+        if not read_only:
+            self._make_folder()
         with self._guard("open"):
             self._connection = self._connect(busy_seconds)
         try:
@@ -82,6 +82,15 @@ class StoreFile:
         except BaseException:
             self._connection.close()
             raise
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"The folder of the store {self.path} cannot be made: {error.strerror}.",
+                hint="Choose another path.",
+            ) from error
 
     def _connect(self, busy_seconds: float) -> sqlite3.Connection:
         address = self.path.absolute().as_uri()
