@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPImageProcessor, SiglipVisionConfig
 
+from mner.encoding import pictures
 from mner.encoding.pictures import (
     MOST_CROPS,
     WHOLE,
@@ -172,6 +173,46 @@ def test_missing_and_broken_pictures_are_masked_and_counted_with_their_reason(tm
     assert reader().summary() is None
     assert any("lost on the way" in key for key in reasons)
     assert any("does not exist" in key for key in reasons)
+
+
+@pytest.mark.parametrize("parts", ["cells", "regions", "crops"])
+@pytest.mark.parametrize("bound", [0, 5 * 16 * 16 * 3, 2**28])
+def test_later_epochs_have_the_pixels_that_a_fresh_reader_has(parts, bound, monkeypatch, tmp_path):
+    monkeypatch.setattr(pictures, "_MOST_KEPT", bound)
+    boxes = [(0.0, 0.0, 0.5, 0.5), (0.2, 0.1, 0.9, 0.9), (0.5, 0.5, 1.0, 1.0), (0.0, 0.4, 0.3, 0.8)]
+    file = tmp_path / "a.png"
+    file.write_bytes(png(picture(7)))
+    posts = [
+        post(png(picture(1)), *boxes),
+        post(png(picture(2))),
+        post(b"broken"),
+        post(str(file), *boxes[:2]),
+        post(png(picture(1)), *boxes[1:], text="c"),
+    ]
+    count = 4 if parts == "cells" else 2
+    kept = reader(parts, count)
+    for epoch in range(4):
+        if epoch == 2:
+            # The picture of that path is another one now.
+            file.write_bytes(png(picture(8)))
+        fresh = reader(parts, count)
+        for draw in ((1, epoch), None):
+            found, wanted = kept.read(posts, draw), fresh.read(posts, draw)
+            assert torch.equal(found.pixels, wanted.pixels)
+            assert torch.equal(found.mask, wanted.mask)
+            assert torch.equal(found.pictures, wanted.pictures)
+        assert kept._kept_bytes == sum(part.nbytes for part in kept._kept.values()) <= bound
+    assert bool(kept._kept) == (bound > 0)
+    # What is broken is counted every time.
+    assert kept.counts == Counter({key: 4 * count for key, count in fresh.counts.items()})
+    kept.forget()
+    assert not kept._kept
+
+
+def test_what_is_predicted_is_not_kept():
+    predicting = reader("cells", 4)
+    predicting.read([post(png(picture(1)))])
+    assert not predicting._kept
 
 
 def test_the_same_bytes_are_the_same_picture_wherever_they_stand(tmp_path):

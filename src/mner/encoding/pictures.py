@@ -34,6 +34,9 @@ _PLAIN_CROPS: tuple[Box, ...] = tuple(
     for x, y in ((0, 0), (2, 2), (1, 1), (2, 0), (0, 2), (1, 0), (1, 2), (0, 1), (2, 1))
 )
 
+# How many bytes of parts of pictures a training keeps, so that each is not read anew in every epoch.
+_MOST_KEPT = 2**28
+
 # Before the reason why a post has no picture, in the counts.
 _NONE = "no picture: "
 _MOST_REASONS = 1000
@@ -163,6 +166,8 @@ class PictureReader:
         self.counts = counts
         self.tower: Tower | None = None
         self.features = FeatureStore()
+        self._kept: dict[tuple[str, Box], np.ndarray[Any, Any]] = {}
+        self._kept_bytes = 0
 
     def read(self, posts: Sequence[Post], draw: tuple[int, int] | None = None) -> VisualBlock:
         """The parts of the posts' pictures.
@@ -192,14 +197,35 @@ class PictureReader:
         squares: list[np.ndarray[Any, Any]] = []
         for row, post in enumerate(posts):
             content, key = self._content(post)
-            image = self._opened(content) if content is not None else None
-            if image is None:
+            if content is None:
                 continue
             boxes = self.boxes(post, key, draw)
-            squares += [_square(image, box, size) for box in boxes]
+            parts = [self._kept[key, box] for box in boxes if (key, box) in self._kept]
+            if len(parts) < len(boxes):
+                image = self._opened(content)
+                if image is None:
+                    continue
+                parts = [_square(image, box, size) for box in boxes]
+                # Posts that are predicted come by once; those of a training come again.
+                if draw is not None:
+                    self._keep(key, boxes, parts)
+            squares += parts
             self._note(block, row, key, len(boxes))
         if squares:
             block.pixels[block.mask] = _normalised(np.stack(squares), self.preprocessing)
+
+    def forget(self) -> None:
+        """Free the parts of pictures that a training kept."""
+        self._kept.clear()
+        self._kept_bytes = 0
+
+    def _keep(self, key: str, boxes: Sequence[Box], parts: Sequence[np.ndarray[Any, Any]]) -> None:
+        # Those that came first stay: of posts that are gone through in turns, a cache that drops the oldest
+        # would have dropped each one before it is wanted again.
+        for box, part in zip(boxes, parts, strict=True):
+            if self._kept_bytes + part.nbytes <= _MOST_KEPT and (key, box) not in self._kept:
+                self._kept[key, box] = part
+                self._kept_bytes += part.nbytes
 
     def _add_features(
         self, block: VisualBlock, posts: Sequence[Post], draw: tuple[int, int] | None, tower: Tower

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from mner.errors import MnerError, shown
@@ -116,7 +116,8 @@ class Source:
             post: The post.
             picture_key: SHA-256 of its picture's bytes, or None.
         """
-        if self.lacks(post, picture_key) is not None:
+        names = names_of(post) if self.sees_name else ()
+        if self._lacks(post, picture_key, names) is not None:
             return ()
         seen: dict[str, Any] = {"source": self.key}
         if self.sees_text:
@@ -133,15 +134,18 @@ class Source:
             ]
         if not self.sees_name:
             return (digest(seen),)
-        return tuple(digest({**seen, "name": name}) for name in names_of(post))
+        return tuple(digest({**seen, "name": name}) for name in names)
 
     def lacks(self, post: Post, picture_key: str | None = None) -> str | None:
         """What the post lacks so that this source cannot be asked about it, or None."""
+        return self._lacks(post, picture_key, names_of(post) if self.sees_name else ())
+
+    def _lacks(self, post: Post, picture_key: str | None, names: Sequence[str]) -> str | None:
         if self.sees_picture and picture_key is None:
             return "a picture"
         if self.sees_alt and not post.alt:
             return "an alternative text"
-        if self.sees_name and not names_of(post):
+        if self.sees_name and not names:
             return "a name"
         return None
 
@@ -154,8 +158,8 @@ class Source:
 def plain_name(name: str) -> str:
     """A file's or post's name as files of knowledge are matched by: no folder, no picture's suffix."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    suffix = PurePath(last).suffix.lower()
-    return last[: -len(suffix)] if suffix in _PICTURE_SUFFIXES else last
+    dot = last.rfind(".")
+    return last[:dot] if dot > 0 and last[dot:].lower() in _PICTURE_SUFFIXES else last
 
 
 def names_of(post: Post) -> tuple[str, ...]:

@@ -120,7 +120,11 @@ class PostTrainer(Trainer):
             if _evaluations_since_the_best(state) >= self.section.patience:
                 # An early stop ends a training; the best checkpoint is what remains to be loaded.
                 self.args.num_train_epochs = round(state.epoch or 0)
-        self.train(resume_from_checkpoint=checkpoint)
+        try:
+            self.train(resume_from_checkpoint=checkpoint)
+        finally:
+            if self.recognizer.encoder.pictures is not None:
+                self.recognizer.encoder.pictures.forget()
 
     def end_autocast(self) -> None:
         """Let the model compute in its own precision again, which training under autocast has wrapped."""
