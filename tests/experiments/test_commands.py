@@ -235,8 +235,43 @@ def test_it_is_said_which_store_of_a_folder_is_read_and_for_which_data_there_is_
         f"Knowledge of small: {stores / 'small.sqlite'}.",
         "Knowledge of other: no knowledge store, so it is read without; --knowledge other=STORE names one.",
     ]
+    # Without a folder of stores only what may have been forgotten is said.
+    none = "Knowledge of {0}: no knowledge store, so it is read without; --knowledge {0}=STORE names one."
     assert run([*words, "--dry-run", "--knowledge", f"small={stores / 'small.sqlite'}"]) == 0
-    assert "nowledge" not in capsys.readouterr().err
+    assert [line for line in capsys.readouterr().err.splitlines() if "nowledge" in line] == [
+        none.format("other")
+    ]
+    assert run([*words, "--dry-run"]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "nowledge" in line] == [
+        none.format("small"),
+        none.format("other"),
+    ]
+    # Where the posts themselves say something, nothing was forgotten.
+    path = workshop / "other" / "train.jsonl"
+    first, *others = path.read_text().splitlines()
+    path.write_text("\n".join([json.dumps({**json.loads(first), "alt": "a man"}), *others]) + "\n")
+    assert run([*words, "--dry-run"]) == 0
+    assert none.format("other") not in capsys.readouterr().err
+
+
+def test_a_file_where_results_are_to_lie_is_refused_before_anything_is_read(copied, capsys):
+    file = copied / "file"
+    file.write_text("mine")
+    search = copied / "search.toml"
+    search.write_text(
+        'title = "x"\nrecipe = "recipe.toml"\n[data.small]\n[values]\n"training.epochs" = [1, 2]\n'
+    )
+    for words in (
+        ["run", str(copied / "table.toml")],
+        ["run", str(copied / "table.toml"), "--dry-run"],
+        ["report", str(copied / "table.toml")],
+        ["search", str(search)],
+    ):
+        for output in (file, file / "below"):
+            assert run(["experiment", *words, "--output", str(output)]) == 2
+            said = " ".join(capsys.readouterr().err.split())
+            assert f"Got: the file {file}. Give another folder with --output." in said
+    assert file.read_text() == "mine"
 
 
 def test_a_table_that_is_done_is_not_run_again(copied, capsys):

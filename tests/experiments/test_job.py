@@ -15,6 +15,8 @@ from mner.data.dataset import Dataset
 from mner.errors import MnerError
 from mner.evaluation.probe_swapping import swapped, without_picture
 from mner.experiments.job import do_run
+from mner.experiments.reports import describe
+from mner.experiments.results import collect
 from mner.experiments.shelf import Shelf
 from mner.posts import Post
 from mner.recognizer import Recognizer
@@ -82,6 +84,10 @@ def test_posts_have_the_knowledge_that_the_row_says(workshop, backbone):
     # Nobody told this run anything, in training neither.
     record = json.loads((shelf.run_folder(without) / "run.json").read_text())
     assert set(map(str, record["knowledge"]["coverage"].values())) == {"{}"}
+    facts = dict(describe(collect(plan, shelf)).facts)
+    assert facts["knowledge of small"] == (
+        "alt for 100 % of the training posts; none for 1 of the runs, though their systems read knowledge"
+    )
 
 
 def test_reports_show_each_post_with_its_own_picture(workshop, backbone):

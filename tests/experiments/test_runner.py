@@ -133,6 +133,9 @@ def test_a_failing_cell_is_kept_with_its_error_and_the_others_go_on(workshop):
     assert "nowhere.txt" in errors["broken"]
     assert "starts from failed" in errors["built on it"]
     assert "Traceback" in shelf.failure_of(broken)["traceback"]
+    for run in (broken, built):
+        assert shelf.failure_file(run).is_file()
+        assert str(shelf.failure_file(run)) in done.stderr
     # What is left will take as long as what was measured; nothing more is left of what is done.
     estimates = Estimates(plan, shelf)
     assert estimates.of(whole).seconds == 0

@@ -62,6 +62,11 @@ def test_draws_are_seeded_within_their_range_and_none_is_tried_twice(workshop):
     [
         ("learning_rate", "learning_rat", "training.learning_rat. Did you mean 'learning_rate'"),
         ("[1e-4, 2e-2]", "{ low = 1e-4, high = 2e-2 }", 'a list of values .*or method = "random"'),
+        (
+            "[1e-4, 2e-2]",
+            "{ low = 2e-2, high = 1e-4 }",
+            "values.training.learning_rate has a wrong value. Expected: low under high",
+        ),
         ("[1e-4, 2e-2]", '["fast"]', "learning_rate has a wrong value"),
         ("[1e-4, 2e-2]", "[]", "at least one value"),
         ("training.epochs", "training.seed", "no search over the seed"),

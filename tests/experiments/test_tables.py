@@ -124,7 +124,12 @@ def test_only_some_settings_and_draws(workshop):
     [
         ("seeds =", "sedes =", "no setting sedes. Did you mean 'seeds'"),
         ("seeds = [1, 2]", 'seeds = ["a"]', r"seeds.1 has a wrong value"),
-        ("seeds = [1, 2]", "seeds = []", "seeds has a wrong value"),
+        ("seeds = [1, 2]", "seeds = []", "seeds has a wrong value. Expected: at least 1 item. Got"),
+        (
+            "seeds = [1, 2]",
+            "seeds = [1, -1]",
+            "seeds.2 has a wrong value. Expected: greater than or equal to 0",
+        ),
         ("seeds = [1, 2]", "seeds = [1, 2, 1]", "seeds has a wrong value.*each seed once"),
         ("set =", "sett =", r"no setting rows.2.sett. Did you mean 'set'"),
         ("epochs = 2", "epohcs = 2", "row 'two'.*training.epohcs.*Did you mean 'epochs'"),

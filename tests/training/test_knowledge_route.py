@@ -106,7 +106,12 @@ def test_evaluation_gives_the_posts_the_same(folder, run, capsys):
     assert json.loads(bare)["conll"]["overall"]["f1"] < 0.8
     assert json.loads(bare)["knowledge"] == {}
     _, err = mner(capsys, "evaluate", run, "--data", folder / "data")
-    assert "Known about the 16 posts: nothing." in err
+    assert "Known about the 16 posts: nothing. run was trained with knowledge of the kind caption: " in err
+    for words in (("errors", run), ("compare", run, run)):
+        _, err = mner(capsys, *words, "--data", folder / "data")
+        assert "Known about the 16 posts: nothing." in err
+        _, err = mner(capsys, *words, "--data", folder / "data", "--knowledge", folder / "knowledge.sqlite")
+        assert "Known about the 16 posts: caption 16.\n" in err
 
 
 def test_prediction_gives_the_posts_the_same(folder, run, capsys, tmp_path):

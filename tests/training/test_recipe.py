@@ -55,7 +55,12 @@ def test_defaults_and_changes(tmp_path):
         (MINIMAL + "word_width = 7\n", r"model\.word_width is not a setting of bert-crf"),
         (MINIMAL + 'dropout = "much"\n', r"model\.dropout has a wrong value"),
         (MINIMAL + "[training]\nepochs = 0\n", r"training\.epochs.*greater than or equal to 1"),
-        (MINIMAL + '[training]\nepochs = "3"\n', r"training\.epochs.*valid integer"),
+        (MINIMAL + '[training]\nepochs = "3"\n', r"training\.epochs.*Expected: a valid integer\."),
+        (
+            MINIMAL + "[training]\nseed = -1\n",
+            r"training\.seed.*Expected: greater than or equal to 0\. Got: -1",
+        ),
+        (MINIMAL + "[training]\nseed = 4294967296\n", r"training\.seed.*Expected: less than 4294967296\."),
         (MINIMAL + "[training]\nlearning_rates = { texts = 1e-4 }\n", r"learning_rates"),
         (MINIMAL + '[data]\nconvention = "lenient"\n', r"data\.convention"),
         ('[model]\nname = "bert-crff"\n', r"Did you mean 'bert-crf'"),

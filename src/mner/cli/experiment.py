@@ -94,6 +94,7 @@ def run(
     """Run what is missing of a table; goes on where it was stopped, and never repeats what is done."""
     from mner.experiments.shelf import Shelf
 
+    refuse_file(output, "Results", "--output")
     file = table_of(table, size, row, on, seed, setting, draws)
     plan = plan_of(file, data, knowledge)
     shelf = Shelf(output)
@@ -182,7 +183,7 @@ def run_plan(
     )
     for key, problem in outcome.failed.items():
         err.print(f"Failed: {titles[key][0]}: {problem}", markup=False, soft_wrap=True)
-        err.print(f"        {shelf.log_file(plan.runs[key])}", markup=False, soft_wrap=True)
+        err.print(f"        {shelf.failure_file(plan.runs[key])}", markup=False, soft_wrap=True)
     return outcome
 
 
@@ -231,19 +232,44 @@ def places_of(file: TableFile, data: list[str] | None, knowledge: list[str] | No
 
 
 def say_stores(plan: Plan, knowledge: list[str] | None) -> None:
-    """Say which store of a folder of stores each data set has of which knowledge is read, and which has none.
+    """Say of which data set knowledge is read that has no store; of a folder of stores also which has which.
 
     Args:
         plan: The plan.
         knowledge: What was given on the command line.
     """
     from mner.experiments.material import stores_read
+    from mner.knowledge.supplying import coverage
 
-    if "" not in _named(knowledge, "--knowledge"):
-        return
+    whole_folder = "" in _named(knowledge, "--knowledge")
     for name, store in stores_read(plan.materials, plan.views).items():
+        splits = plan.materials[name].dataset.splits.values()
+        if store is None and any(coverage(posts) for posts in splits):
+            continue
         without = f"no knowledge store, so it is read without; --knowledge {name}=STORE names one"
-        err.print(f"Knowledge of {name}: {store or without}.", markup=False, soft_wrap=True)
+        if whole_folder or store is None:
+            err.print(f"Knowledge of {name}: {store or without}.", markup=False, soft_wrap=True)
+
+
+def refuse_file(folder: Path, what: str, option: str) -> None:
+    """Refuse a file where a folder is to be, before anything is computed.
+
+    Args:
+        folder: Where the folder is to be.
+        what: What is to be written there.
+        option: The option that names it.
+
+    Raises:
+        UsageError: The path, or one above it, is a file.
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise UsageError(
+            f"{what} cannot be written to {folder}.",
+            expected="a folder, which need not be there yet",
+            got=f"the file {there}",
+            hint=f"Give another folder with {option}.",
+        )
 
 
 def _named(given: list[str] | None, option: str) -> dict[str, str]:

@@ -25,6 +25,7 @@ from mner.cli.experiment import (
     TableArgument,
     app,
     plan_of,
+    refuse_file,
     table_of,
 )
 from mner.errors import DataError, UsageError, did_you_mean, shown
@@ -83,7 +84,8 @@ def report(
     if to is None and (figures or conll or formats):
         raise UsageError("Where the report should be written is not said.", hint="Give a folder with --to.")
     if to is not None:
-        _refuse_file(to)
+        refuse_file(to, "The report", "--to")
+    refuse_file(output, "Results", "--output")
     file = table_of(table, size, row, on, seed, setting, draws)
     shelf = Shelf(output)
     # Who says where the data lie means these; else what was run tells.
@@ -113,22 +115,6 @@ def _say_if_changed(shelf: Shelf, plan: Plan) -> None:
             f"{error.what} What was computed on the posts as they were is left out here.",
             markup=False,
             soft_wrap=True,
-        )
-
-
-def _refuse_file(folder: Path) -> None:
-    """Refuse a file where a folder is to be, before anything is computed.
-
-    Raises:
-        UsageError: The path, or one above it, is a file.
-    """
-    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
-    if there is not None and not there.is_dir():
-        raise UsageError(
-            f"The report cannot be written to {folder}.",
-            expected="a folder, which need not be there yet",
-            got=f"the file {there}",
-            hint="Give another folder with --to.",
         )
 
 

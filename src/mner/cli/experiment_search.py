@@ -17,6 +17,7 @@ from mner.cli.experiment import (
     TableArgument,
     app,
     places_of,
+    refuse_file,
     run_plan,
     say_stores,
     show_plan,
@@ -43,6 +44,7 @@ def search(
     from mner.experiments.search import keep_result, read_search, trials_of
     from mner.experiments.shelf import Shelf
 
+    refuse_file(output, "Results", "--output")
     found = read_search(file)
     places = places_of(found.file, data, knowledge)
     plan = make_plan(found.file, places, bars, test=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mner.cli.console import bars, err
 from mner.cli.data import parse_label_map
-from mner.errors import UsageError, did_you_mean, shown
+from mner.errors import MnerError, UsageError, did_you_mean, shown
 from mner.posts import Entity, Post
 from mner.tags import Convention
 
@@ -129,6 +129,7 @@ def predictions(
         )
     recognizer = opened(run, device)
     known = supplied(recognizer, posts, knowledge)
+    say_known(recognizer, known, run)
     found = recognizer.predict(known, progress=bars)
     if recognizer.picture_summary is not None:
         err.print(recognizer.picture_summary, markup=False, soft_wrap=True)
@@ -138,6 +139,43 @@ def predictions(
 def supplied(recognizer: Recognizer, posts: Sequence[Post], knowledge: Path | None) -> Sequence[Post]:
     """The posts with the knowledge that a recogniser reads, where a store is given."""
     return posts if knowledge is None else list(recognizer.knowledge.supply(posts, knowledge))
+
+
+def say_known(recognizer: Recognizer, posts: Sequence[Post], run: Path) -> None:
+    """Say what is known about posts, and what a run was trained with that is known about none of them.
+
+    Args:
+        recognizer: The run's recogniser.
+        posts: The posts, with their knowledge.
+        run: The run folder.
+    """
+    from mner.knowledge.supplying import coverage
+
+    covered = coverage(posts)
+    if not covered and not recognizer.encoder.inputs.knowledge:
+        return
+    parts = ", ".join(f"{kind} {count}" for kind, count in covered.items())
+    said = f"Known about the {len(posts)} posts: {parts or 'nothing'}."
+    # Alternative texts stand in the posts, and in no store.
+    lacking = [kind for kind in _kinds_in_training(run) if kind not in covered and kind != "alt"]
+    if lacking:
+        said += (
+            f" {name_of(run)} was trained with knowledge of the kind {' and '.join(lacking)}: "
+            "--knowledge names a store that has it for these posts too."
+        )
+    err.print(said, markup=False, soft_wrap=True)
+
+
+def _kinds_in_training(run: Path) -> list[str]:
+    """The kinds of knowledge that a run's posts had; none where the folder does not say."""
+    from mner.publishing import RUN_FILE
+    from mner.recognizer import read_json
+
+    try:
+        known = read_json(run / RUN_FILE).get("knowledge", {})
+        return sorted({kind for counts in known.get("coverage", {}).values() for kind in counts})
+    except (MnerError, AttributeError):
+        return []
 
 
 def name_of(run: Path) -> str:

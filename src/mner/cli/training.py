@@ -101,7 +101,7 @@ def evaluate(
 ) -> None:
     """Score a run on annotated posts: overall and per type, under both conventions for stray tags."""
     from mner.cli.errors import Analysis, training_posts
-    from mner.cli.inputs import Source, supplied
+    from mner.cli.inputs import Source, say_known, supplied
     from mner.cli.results import score_table
     from mner.evaluation.predictions import write_predictions
     from mner.evaluation.scores import score_posts
@@ -130,9 +130,7 @@ def evaluate(
         wrong = {} if analysis is None else {"errors": analysis.as_dict()}
         print_json({**about, "unknown_types": unknown, **document, **wrong})
         return
-    if covered or recognizer.encoder.inputs.knowledge:
-        parts = ", ".join(f"{kind} {count}" for kind, count in covered.items())
-        err.print(f"Known about the {len(posts)} posts: {parts or 'nothing'}.", markup=False)
+    say_known(recognizer, posts, run)
     for score in scores:
         print_whole(score_table(score, source.title))
     if analysis is not None:

@@ -16,6 +16,7 @@ from mner.experiments.grids import (
     PLUS_MINUS,
     QUOTED,
     Grid,
+    name_of,
     percent,
     place_of,
     row_name,
@@ -226,7 +227,13 @@ def _mains(results: Results) -> list[Grid]:
             for group in groups
             for result in group.results
         )
-        note = "; ".join([f"Mean {PLUS_MINUS} standard deviation over seeds and draws, in per cent", *counts])
+        note = "; ".join(
+            [
+                f"Mean {PLUS_MINUS} standard deviation over seeds and draws, in per cent",
+                f"P and R under {own}",
+                *counts,
+            ]
+        )
         note += f". {_trained_on(groups)}"
         key = f"scores-{data}" if data == scored else f"scores-{data}-{scored}"
         title = f"Scores on {place_of(results, data, scored)}"
@@ -398,8 +405,31 @@ def _facts(results: Results) -> list[tuple[str, str]]:
                 f"; training posts {', '.join(trained)}" if trained else ""
             )
             facts.append((f"fingerprint of {place_of(results, data, scored)}", text))
+    for data in distinct(data for data, _ in results.places()):
+        on_data = [(run, one) for run, one in zip(plans, trainings, strict=True) if run.place.name == data]
+        facts.append((f"knowledge of {name_of(results, data)}", _known_in_training(on_data)))
     facts.append(("report written", now()))
     return [(what, which) for what, which in facts if which]
+
+
+def _known_in_training(trainings: Sequence[tuple[RunPlan, dict[str, Any]]]) -> str:
+    """What the systems that read knowledge were told about their training posts; nothing where none does."""
+    shares: dict[str, list[float]] = {}
+    bare = 0
+    for run, training in trainings:
+        if run.kinds and "knowledge" in training:
+            told = training["knowledge"].get("coverage", {}).get("train", {})
+            bare += not told
+            for kind, posts in told.items():
+                shares.setdefault(kind, []).append(100 * posts / run.posts)
+    said = [f"{kind} for {_range(found)} % of the training posts" for kind, found in sorted(shares.items())]
+    if bare:
+        said.append(f"none for {bare} of the runs, though their systems read knowledge")
+    return "; ".join(said)
+
+
+def _range(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys((f"{min(values):.0f}", f"{max(values):.0f}")))
 
 
 def _is_sampled(results: Results) -> bool:

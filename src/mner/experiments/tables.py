@@ -33,7 +33,9 @@ def _each_once(values: list[int]) -> list[int]:
     return values
 
 
-Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_each_once)]
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1), AfterValidator(_each_once)
+]
 """Seeds of training, at least one and none twice."""
 
 
@@ -289,7 +291,7 @@ class Table(Section):
     axis: str | None = None
     seeds: Seeds = Field(default_factory=lambda: [1])
     samplings: Annotated[int, Field(ge=1)] = 1
-    sampling_seed: int = 1
+    sampling_seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     sample: Sample | None = None
     sizes: dict[str, Size] = Field(default_factory=dict)
     data: Annotated[dict[str, DataEntry], Field(min_length=1)]

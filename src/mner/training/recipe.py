@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import re
 import tomllib
 import types
 import typing
@@ -158,7 +159,7 @@ class TrainingSection(Section):
         tracker: Also tell this program of losses and scores while the run goes on.
     """
 
-    seed: int = 1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     epochs: Annotated[int, Field(ge=1)] = 8
     batch_size: Annotated[int, Field(ge=1)] = 16
     gradient_accumulation: Annotated[int, Field(ge=1)] = 1
@@ -298,7 +299,7 @@ def check_recipe(tables: dict[str, Any], origin: str = "the recipe") -> Recipe:
         except ValidationError as error:
             raise RecipeError(
                 f"{origin}: model.{key} has a wrong value.",
-                expected=error.errors()[0]["msg"],
+                expected=_in_words(error.errors()[0]["msg"]),
                 got=shown(value),
             ) from error
     Convention(recipe.data.convention)
@@ -347,6 +348,10 @@ def explained(error: ValidationError, origin: str, root: type[BaseModel] = Recip
     found = error.errors()
     # A misspelt key is also a missing one; that it is misspelt says more.
     first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    # Where several kinds of value are allowed, what is wrong with one of the right kind says more.
+    if first["type"].endswith("_type") and len(first["loc"]) > 1:
+        alike = [one for one in found if one["loc"][:-1] == first["loc"][:-1]]
+        first = next((one for one in alike if not one["type"].endswith("_type")), first)
     place = _placed(first["loc"])
     if first["type"] == "extra_forbidden":
         known = sorted(_section_at(root, first["loc"][:-1]).model_fields)
@@ -356,8 +361,18 @@ def explained(error: ValidationError, origin: str, root: type[BaseModel] = Recip
     if first["type"] == "missing":
         hint = "Every recipe names its model." if root is Recipe else None
         return RecipeError(f"{origin}: {place} is missing.", hint=hint)
-    message = first["msg"].removeprefix("Value error, ")
-    return RecipeError(f"{origin}: {place} has a wrong value.", expected=message, got=shown(first["input"]))
+    return RecipeError(
+        f"{origin}: {place} has a wrong value.",
+        expected=_in_words(first["msg"]),
+        got=shown(first["input"]),
+    )
+
+
+def _in_words(message: str) -> str:
+    """What pydantic expected, to stand behind "Expected:"."""
+    for beginning in ("Value error, ", "Input should be ", "Input should "):
+        message = message.removeprefix(beginning)
+    return re.sub(r"^\w+ should have (.+?)(?: after validation)?, not \d+$", r"\1", message)
 
 
 def _placed(location: tuple[int | str, ...]) -> str:
