@@ -16,7 +16,7 @@ from mner.reading import TextReader
 from mner.serving import pictures
 from mner.serving.application import create_application
 from mner.serving.examples import drawn
-from mner.serving.service import Draft, RecognitionService
+from mner.serving.service import DECODING_THREADS, Draft, RecognitionService
 from mner.serving.settings import ServingSettings
 from tests.contract.tiny import tiny, tiny_picture
 from tests.serving.conftest import serving
@@ -117,9 +117,11 @@ async def held_up(monkeypatch):
 
 
 async def decoded_so_far(service):
-    # Works wait in line: once these are done, what was asked for before them has been decoded too.
+    # Works wait in line: once these are done, what was asked for before them has been decoded too. That they meet
+    # makes sure that every thread has come to them, and has let go of the picture that it decoded before.
+    met = threading.Barrier(DECODING_THREADS, timeout=60)
     for _ in range(4):
-        await asyncio.gather(*(service.decoding(lambda: None) for _ in range(4)))
+        await asyncio.gather(*(service.decoding(met.wait) for _ in range(DECODING_THREADS)))
 
 
 def drafts(count):

@@ -209,11 +209,12 @@ def knowledge_record(knowledge: Knowledge) -> dict[str, Any]:
 
 def knowledge_from_record(record: Mapping[str, Any]) -> Knowledge:
     """The piece of knowledge of which `record` was written."""
+    steps, regions = record.get("steps"), record.get("regions")
     return Knowledge(
         kind=record["kind"],
         text=record.get("text"),
-        steps=tuple(record.get("steps", ())),
-        regions=tuple(Region(*region) for region in record.get("regions", ())),
+        steps=tuple(steps) if steps else (),
+        regions=tuple(Region(*region) for region in regions) if regions else (),
         score=record.get("score"),
         origin=record.get("origin", ""),
         problem=record.get("problem"),

@@ -99,18 +99,28 @@ class KnowledgeStore(StoreFile):
         found = {}
         for chunk in _chunks(list(keys)):
             rows = self._select(
-                "SELECT a.key, a.kind, a.result, a.problem, s.provider"
-                " FROM answers a JOIN sources s USING (source)"
-                " WHERE key IN (SELECT value FROM json_each(?))",
+                "SELECT key, result FROM answers WHERE key IN (SELECT value FROM json_each(?))",
                 json.dumps(chunk),
             )
-            for key, kind, result, problem, provider in rows:
-                found[key] = (
-                    knowledge_from_record(_loaded(result))
-                    if result is not None
-                    else Knowledge(kind=kind, origin=provider, problem=problem)
-                )
+            answered = [row for row in rows if row[1] is not None]
+            # One list: loaded one by one, most of the time of a short text is spent around it.
+            records = _loaded(f"[{','.join(result for _, result in answered)}]")
+            for (key, _), record in zip(answered, records, strict=True):
+                found[key] = knowledge_from_record(record)
+            if len(answered) < len(rows):
+                found.update(self._failures([key for key, result in rows if result is None]))
         return found
+
+    def _failures(self, keys: list[str]) -> dict[str, Knowledge]:
+        rows = self._select(
+            "SELECT a.key, a.kind, s.provider, a.problem FROM answers a JOIN sources s USING (source)"
+            " WHERE key IN (SELECT value FROM json_each(?))",
+            json.dumps(keys),
+        )
+        return {
+            key: Knowledge(kind=kind, origin=provider, problem=problem)
+            for key, kind, provider, problem in rows
+        }
 
     def states(self, keys: Iterable[str]) -> dict[str, bool]:
         """For each key that the store has: True where it is answered, False where it failed."""

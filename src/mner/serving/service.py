@@ -23,9 +23,9 @@ from mner.serving.refusals import Refusal, busy, leaving, too_large, too_late, u
 from mner.serving.settings import ServingSettings
 
 # Pictures that are decoded at the same time; each may fill three bytes a pixel.
-_DECODING = 2
+DECODING_THREADS = 2
 # Pictures that are decoded or wait, decoded, for the one thread that reads their texts.
-_READABLE = 2 * _DECODING
+_READABLE = 2 * DECODING_THREADS
 
 Result = TypeVar("Result")
 
@@ -99,7 +99,7 @@ class RecognitionService:
         """Begin to work; the first post is recognised here, so that no client pays for what it warms up."""
         # One reads pictures' texts, so that a picture does not hold up the posts without one.
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
-        self._decoding = ThreadPoolExecutor(_DECODING, thread_name_prefix="decoding")
+        self._decoding = ThreadPoolExecutor(DECODING_THREADS, thread_name_prefix="decoding")
         self._readable = asyncio.Semaphore(_READABLE)
         self.batcher.start()
         await self.batcher.submit([Post.from_text("Ada reads in London")])
