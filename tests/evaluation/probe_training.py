@@ -20,7 +20,7 @@ QUICK_SIZES = {**SIZES, "test": 900}
 """The usual training posts; fewer test posts."""
 
 QUICK_EPOCHS = {"bert-crf": 2, "cat-mner": 9, "cdner": 3, "dghc": 4, "mgips-cl": 4, "mmavk": 3}
-"""About half of what the recipes have, so that all of them take a few minutes; docs/results.md has the whole."""
+"""About half of what the recipes have, so that one takes a minute or a few; docs/results.md has the whole."""
 
 
 def probe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

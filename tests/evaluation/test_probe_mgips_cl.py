@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.evaluation.probe_training import assert_reads_pictures, probe_folder, trained
 
 
+@pytest.mark.slow
 def test_it_reads_follows_and_leaves_the_picture(tmp_path_factory, tmp_path):
     assert_reads_pictures(trained("mgips-cl", probe_folder(tmp_path_factory), tmp_path / "run"))

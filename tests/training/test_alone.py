@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from mner.cli.app import run as command
 from mner.errors import RunFolderError
 from mner.training.alone import LOCK_FILE, alone_in
 
@@ -34,28 +35,22 @@ def holder(tmp_path):
         process.kill()
 
 
-def command(recipe, folder, *options):
-    """`mner train` in a process of its own."""
-    words = [sys.executable, "-m", "mner", "train", str(recipe), "--output", str(folder), *options]
-    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-
-
-def test_a_second_training_is_refused_and_told_why(holder, backbone, small_folder, tmp_path):
+def test_a_second_training_is_refused_and_told_why(holder, backbone, small_folder, tmp_path, capsys):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
         f'[model]\nname = "bert-crf"\nbackbone = "{backbone}"\n[data]\nfolder = "{small_folder}"\n'
         "[training]\nepochs = 1\n",
         encoding="utf-8",
     )
-    refused = command(recipe, tmp_path / "run")
-    assert refused.returncode == 1
-    assert "Another process is training" in refused.stderr
+    train = ["train", str(recipe), "--output", str(tmp_path / "run")]
     # Not even --overwrite takes from a training what it is writing.
-    assert "Another process is training" in command(recipe, tmp_path / "run", "--overwrite").stderr
+    for options in ([], ["--overwrite"]):
+        assert command([*train, *options]) == 1
+        assert "Another process is training" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK_FILE]
     holder.stdin.close()
     holder.wait(timeout=30)
-    assert command(recipe, tmp_path / "run", "--overwrite").returncode == 0
+    assert command([*train, "--overwrite"]) == 0
 
 
 def test_the_lock_of_a_killed_process_is_gone(holder, tmp_path):

@@ -41,7 +41,7 @@ def seen_by(folder: Path, process: int) -> dict:
 
 
 # MGIPS-CL compares the posts of all processes with one another; the others have means over posts, words, spans.
-@pytest.mark.parametrize("name", ["bert", "bert-span", "mgips-cl"])
+@pytest.mark.parametrize("name", ["bert", pytest.param("bert-span", marks=pytest.mark.slow), "mgips-cl"])
 def test_two_processes_have_the_losses_and_the_choice_of_one(name, tmp_path):
     script = str(Path(__file__).with_name("together_process.py"))
     for count in (1, 2):
