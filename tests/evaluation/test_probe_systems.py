@@ -33,6 +33,7 @@ def test_it_reads_follows_and_leaves_the_picture(name, probe, tmp_path):
     assert_reads_pictures(trained(name, probe, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_mmavk_as_printed_cannot_tell_two_names_apart_by_the_picture(probe, tmp_path):
     """Eq. 9 and linear emissions move the tags of all words of a post alike: at most half of the pairs."""
     result = trained("mmavk", probe, tmp_path / "run", "model.literal=true")

@@ -562,9 +562,9 @@ def test_a_hundred_thousand_keys_in_two_seconds(store: KnowledgeStore) -> None:
         assert len({key: json.loads(result) for key, result in rows}) == 100_000
 
     assert len(store.lookup(keys)) == 100_000
-    # A machine that is slow or busy at the moment takes longer over everything: it is given what the rows alone take.
-    looked, read = (min(_seconds(work) for _ in range(3)) for work in (lambda: store.lookup(keys), bare))
-    assert looked < max(2.0, 2 * read)
+    looked = _seconds(lambda: store.lookup(keys))
+    # A machine that is slow or busy at the moment takes longer over everything: over the rows alone, too.
+    assert looked < 2.0 or min(looked, _seconds(lambda: store.lookup(keys))) < 2 * _seconds(bare)
 
 
 def _seconds(work: Callable[[], object]) -> float:
