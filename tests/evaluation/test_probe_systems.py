@@ -1,4 +1,4 @@
-"""The systems that read text about pictures, and the text alone, from scratch, on the image probe."""
+"""The systems that read pictures or text about them, and the text alone, from scratch, on the image probe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def test_the_text_alone_is_at_chance_on_ambiguous_names_and_right_on_others(prob
     assert text.unrelated.overall.f1 >= 0.99
 
 
-@pytest.mark.parametrize("name", ["cdner", "mmavk"])
+# DGHC has a file of its own, so that two systems train side by side.
+@pytest.mark.parametrize(
+    "name",
+    ["cdner", "mmavk", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cat-mner", "mgips-cl"))],
+)
 def test_it_reads_follows_and_leaves_the_picture(name, probe, tmp_path):
     assert_reads_pictures(trained(name, probe, tmp_path / "run"))
 

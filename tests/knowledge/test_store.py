@@ -562,9 +562,11 @@ def test_a_hundred_thousand_keys_in_two_seconds(store: KnowledgeStore) -> None:
         assert len({key: json.loads(result) for key, result in rows}) == 100_000
 
     assert len(store.lookup(keys)) == 100_000
-    looked = _seconds(lambda: store.lookup(keys))
-    # A machine that is slow or busy at the moment takes longer over everything: over the rows alone, too.
-    assert looked < 2.0 or min(looked, _seconds(lambda: store.lookup(keys))) < 2 * _seconds(bare)
+    looked, read = _seconds(lambda: store.lookup(keys)), _seconds(bare)
+    assert looked < 2 * read, "twice what the bare rows take, however slow the machine"
+    if read > 1.5:
+        pytest.skip(f"this machine is too slow for the figure at the moment: the bare rows take {read:.1f} s")
+    assert looked < 2.0
 
 
 def _seconds(work: Callable[[], object]) -> float:
