@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -17,6 +16,7 @@ from mner.evaluation.temperature import measured
 from mner.packing import ADAPTER_FILE, Base
 from mner.pretrained import BUNDLED, default_folder
 from mner.recognizer import checked_settings
+from tests.machine import PATIENCE, at_usual_speed, cpu_seconds
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +39,7 @@ def test_it_belongs_to_the_encoder_that_is_installed():
 
 def test_it_loads_in_less_than_two_seconds_after_imports(recognizer):
     assert recognizer("warm") is not None
-    started = time.process_time()
-    Recognizer.from_pretrained("default")
-    assert time.process_time() - started < 2.0
+    assert at_usual_speed(lambda: cpu_seconds(lambda: Recognizer.from_pretrained("default"))) < 2.0
 
 
 def test_it_needs_no_network():
@@ -55,7 +53,7 @@ print([(e.text, e.label) for e in Recognizer.from_pretrained("default")("Kawhi L
 """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[('Kawhi Leonard', 'PER'), ('Toronto', 'LOC')]"
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mner import errors
 from mner.errors import DataError, MissingExtraError, MnerError, UsageError, did_you_mean, nearest, shown
+from tests.machine import PATIENCE
 
 
 def kinds(kind: type[MnerError] = MnerError) -> Iterator[type[MnerError]]:
@@ -60,7 +61,7 @@ def _fail() -> None:
 def test_an_error_reaches_the_process_that_asked():
     """An error that cannot be rebuilt breaks the whole pool, and the user reads of a broken pool only."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        caught = pool.submit(_fail).exception(timeout=60)
+        caught = pool.submit(_fail).exception(timeout=PATIENCE)
     assert isinstance(caught, MissingExtraError)
     assert "pip install 'mner[knowledge]'" in str(caught)
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mner.fetching import fetch_picture, is_public
+from tests.machine import PATIENCE
 
 
 def png() -> bytes:
@@ -128,17 +129,17 @@ def test_redirects_are_followed_and_checked_anew(server: ThreadingHTTPServer) ->
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "seconds", "said"),
     [
-        ("/endless", "too large"),
-        ("/huge", "too large"),
-        ("/slow", "longer than"),
-        ("/short", "broke off"),
-        ("/none", "answered 404"),
+        ("/endless", PATIENCE, "too large"),
+        ("/huge", PATIENCE, "too large"),
+        ("/slow", 1.0, "longer than"),
+        ("/short", PATIENCE, "broke off"),
+        ("/none", PATIENCE, "answered 404"),
     ],
 )
-def test_limits(server: ThreadingHTTPServer, path: str, said: str) -> None:
-    found = fetch_picture(at(server, path), max_bytes=1_000_000, max_seconds=1.0, is_allowed=loopback)
+def test_limits(server: ThreadingHTTPServer, path: str, seconds: float, said: str) -> None:
+    found = fetch_picture(at(server, path), max_bytes=1_000_000, max_seconds=seconds, is_allowed=loopback)
     assert found.image is None
     assert said in found.problem
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mner.images import FORMATS, is_url, open_picture
+from tests.machine import PATIENCE
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
@@ -269,7 +270,7 @@ def test_memory_stays_bounded_for_a_bomb(tmp_path: Path) -> None:
         "print(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(bomb)], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, str(bomb)], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     problem, peak = done.stdout.splitlines()
     assert "too many pixels (30000 x 30000)" in problem

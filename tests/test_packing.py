@@ -22,6 +22,7 @@ from mner.recognizer import SETTINGS_FILE, Recognizer
 from mner.training.adapters import add_adapters, merge_adapters, save_adapters, start_adapters
 from mner.training.recipe import check_recipe
 from mner.training.run import build
+from tests.machine import PATIENCE
 
 RECIPE = {
     "model": {"name": "mmavk", "pooling": "attention", "filter": "none", "knowledge_length": 16},
@@ -230,7 +231,7 @@ print(len(Recognizer.from_pretrained({str(packed)!r})("Ada in Port Ellery")) >= 
 """
     environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=120
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "True"

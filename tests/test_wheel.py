@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import mner
+from tests.machine import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 JUNK = shutil.ignore_patterns("__pycache__", "*.py[cod]", "*.egg-info")
@@ -24,7 +25,7 @@ def done(*command: object, **options: object) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         **options,  # type: ignore[call-overload]
     )
     assert result.returncode == 0, result.stdout

@@ -26,6 +26,7 @@ from mner.errors import DataError, UsageError
 from mner.posts import Post
 from mner.recognizer import Recognizer
 from tests.contract.tiny import POSTS, tiny
+from tests.machine import PATIENCE
 
 WORDS = [word for post in POSTS for word in post.words]
 
@@ -403,7 +404,7 @@ def test_refused_lines_may_go_to_a_pipe(recognizer, posts_file, tmp_path):
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
     reader.start()
     predict_file(recognizer, posts_file, target, rejects=pipe)
-    reader.join(60)
+    reader.join(PATIENCE)
     predict_file(recognizer, posts_file, tmp_path / "whole.jsonl")
     assert received == [(tmp_path / "whole.jsonl.rejects.jsonl").read_bytes()]
 

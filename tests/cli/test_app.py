@@ -12,6 +12,7 @@ import typer
 from mner import __version__
 from mner.cli import app as frame
 from mner.errors import DataError, MissingExtraError, RecipeError
+from tests.machine import PATIENCE
 
 
 @pytest.fixture
@@ -119,14 +120,18 @@ def test_stopping_is_no_error(run, capfd, kind):
 @pytest.mark.parametrize("module", ["mner", "mner.cli"])
 def test_the_real_program_runs_as_a_module(module):
     done = subprocess.run(
-        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", module, "--version"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
     )
     assert (done.stdout, done.stderr) == (f"mner {__version__}\n", "")
 
 
 def test_help_names_the_program_and_leaves_with_zero():
     done = subprocess.run(
-        [sys.executable, "-m", "mner", "--help"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "mner", "--help"], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0
     assert "Usage: mner" in done.stdout
@@ -140,11 +145,13 @@ def test_a_reader_that_leaves_early_is_no_error():
     )
     assert process.stdout is not None
     process.stdout.close()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, b"")
 
 
 def test_an_argument_that_is_no_text_is_no_traceback():
-    done = subprocess.run([sys.executable.encode(), b"-m", b"mner", b"\xff"], capture_output=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable.encode(), b"-m", b"mner", b"\xff"], capture_output=True, timeout=PATIENCE
+    )
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from mner.cli import console
 from mner.cli.console import bars, out, print_json, print_whole, titled_table
+from tests.machine import PATIENCE
 
 
 def test_json_is_one_document_on_stdout_and_nothing_else(capfd):
@@ -42,7 +43,7 @@ def test_half_a_surrogate_pair_reaches_stdout_as_json_escapes_it():
         "app.app.command('odd')(lambda: console.print_json({'text': '\\ud83d'}))\n"
         "main(['odd'])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout) == {"text": "\ud83d"}
 

@@ -20,6 +20,7 @@ from mner.cli.app import run
 from tests.contract.tiny import tiny
 from tests.knowledge.chat_server import ChatServer
 from tests.knowledge.little_wordnet import write_wordnet
+from tests.machine import PATIENCE
 
 SECRET = "sk-very-secret-0123456789"
 
@@ -205,7 +206,7 @@ def test_a_person_is_asked(data: Path, server: ChatServer, said: bytes, sent: in
             stderr=subprocess.PIPE,
         )
         os.write(ours, said)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=PATIENCE)
     finally:
         os.close(ours)
         os.close(theirs)

@@ -18,6 +18,7 @@ import httpx
 
 from mner.cli.app import run
 from tests.contract.tiny import tiny
+from tests.machine import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +47,13 @@ def test_a_server_starts_answers_and_leaves_when_told(folder, tmp_path):
                 address = lines[-1]["url"]
                 break
         assert address, lines
-        with httpx.Client(base_url=address, headers={"X-API-Key": "secret"}) as client:
+        with httpx.Client(base_url=address, headers={"X-API-Key": "secret"}, timeout=PATIENCE) as client:
             version = client.get("/version").json()
             assert (version["model"], version["dtype"], version["device"]) == ("bert-crf", "bfloat16", "cpu")
             assert client.post("/v1/recognize", json={"text": "Ada reads"}).status_code == 200
-            assert httpx.get(f"{address}/version").status_code == 401
+            assert httpx.get(f"{address}/version", timeout=PATIENCE).status_code == 401
         process.send_signal(signal.SIGTERM)
-        out, rest = process.communicate(timeout=60)
+        out, rest = process.communicate(timeout=PATIENCE)
     assert out == b"", "results alone would go to stdout, and there are none"
     logs = lines + [json.loads(line) for line in rest.splitlines()]
     assert any(line["event"] == "request" and line["path"] == "/v1/recognize" for line in logs)

@@ -18,6 +18,7 @@ from mner.cli import app as command_line
 from mner.models import registered
 from mner.training.recipe import Recipe
 from tests.docs.pages import PAGES, ROOT, blocks, mner_commands
+from tests.machine import PATIENCE
 
 SHELL = blocks("bash")
 
@@ -96,7 +97,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -20,6 +20,7 @@ from mner.experiments.results import collect
 from mner.experiments.runner import Slot, run_missing
 from mner.experiments.shelf import DiskFullError, Shelf, State
 from tests.experiments.conftest import FROM, TABLE, planned, run_here
+from tests.machine import PATIENCE
 
 COMMAND = [sys.executable, "-m", "mner"]
 
@@ -30,10 +31,10 @@ def command(*words):
 
 def run_table(folder, *options):
     words = command("experiment", "run", folder / "table.toml", "--output", folder / "results", *options)
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not condition():
@@ -68,7 +69,7 @@ def test_a_killed_runner_leaves_nobody_behind_and_the_run_goes_on_to_the_same_bi
             pass
         os.kill(runner.pid, signal.SIGKILL)
     # Its lock is free once the process of the run has ended, which it does by itself.
-    shelf.lock_of(run).acquire(timeout=30)
+    shelf.lock_of(run).acquire(timeout=PATIENCE)
     shelf.lock_of(run).release()
     assert shelf.state(run) is State.INTERRUPTED
     done = epochs_done(shelf.run_folder(run) / "run.json")

@@ -15,6 +15,7 @@ from mner.knowledge.mentions import INVENTED, UNREADABLE
 from mner.knowledge.providers.endpoint import EndpointEntities
 from mner.knowledge.store import KnowledgeStore
 from tests.knowledge.chat_server import ChatServer, completion, status, words_of
+from tests.machine import PATIENCE
 
 POSTS = [
     Post.from_words(["Ann", "in", "Paris"], id="1", tags=("B-PER", "O", "B-LOC")),
@@ -42,7 +43,9 @@ def server():
 
 
 def asker(server, **options):
-    return EndpointEntities(server.address, "little", first_pause=0.001, timeout=5.0, attempts=2, **options)
+    return EndpointEntities(
+        server.address, "little", first_pause=0.001, timeout=PATIENCE, attempts=2, **options
+    )
 
 
 def test_each_text_is_asked_once_and_the_score_is_that_of_the_entities(server, tmp_path):

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.machine import PATIENCE
+
 
 def completion(text: str | None, **choice: Any) -> bytes:
     """A response body as such endpoints write it; equal for equal text."""
@@ -146,5 +148,5 @@ def cut_within(handler: _Handler, request: dict[str, Any]) -> None:
 def hang(handler: _Handler, request: dict[str, Any]) -> None:
     """Say nothing until the server closes."""
     del request
-    handler.server.closing.wait(30)
+    handler.server.closing.wait(PATIENCE)
     handler.close_connection = True

@@ -29,6 +29,7 @@ from mner.knowledge.providers.files import AltTextProvider
 from mner.knowledge.store import KnowledgeStore
 from mner.posts import Knowledge, Post
 from tests.knowledge.chat_server import ChatServer, status
+from tests.machine import PATIENCE, at_usual_speed, cpu_seconds
 
 
 class Lengths:
@@ -353,10 +354,9 @@ def test_posts_that_have_it_all_cost_under_a_millisecond(store: KnowledgeStore, 
     provider = Any(batch_size=100)
     # All fail as pictures; the store knows that, and does not open them again.
     make_knowledge(given, provider, store)
-    started = time.process_time()
-    report = make_knowledge(given, provider, store)
-    assert (time.process_time() - started) / len(given) < 0.001
-    assert report.failed_before == 2000
+    assert make_knowledge(given, provider, store).failed_before == 2000
+    seconds = at_usual_speed(lambda: cpu_seconds(lambda: make_knowledge(given, provider, store)))
+    assert seconds / len(given) < 0.001
 
 
 # Killed, again and again
@@ -391,13 +391,13 @@ def _killed_runs(tmp_path: Path, count: int, kills: int, concurrency: int, seed:
             process = subprocess.Popen(
                 command(broken, server.address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
-            process.communicate(timeout=120)
+            process.communicate(timeout=PATIENCE)
             assert process.returncode == -signal.SIGKILL
             killed += 1
             assert sqlite_check(broken) == "ok"
         process = None
         done = subprocess.run(
-            command(broken, server.address), capture_output=True, text=True, timeout=240, check=True
+            command(broken, server.address), capture_output=True, text=True, timeout=PATIENCE, check=True
         )
         assert killed == kills
         asked = len(server.requests)
@@ -405,7 +405,7 @@ def _killed_runs(tmp_path: Path, count: int, kills: int, concurrency: int, seed:
         assert report["known"] + report["answered"] == count
         assert report["failed"] == 0
         assert count <= asked <= count + kills * concurrency
-        subprocess.run(command(whole, server.address), capture_output=True, timeout=240, check=True)
+        subprocess.run(command(whole, server.address), capture_output=True, timeout=PATIENCE, check=True)
         assert len(server.requests) - asked == count
     assert rows_but_for_times(broken) == rows_but_for_times(whole)
 
@@ -452,6 +452,6 @@ def test_no_torch_on_the_way_to_an_endpoint(tmp_path: Path) -> None:
             f" '--endpoint', {server.address!r}]);"
             "sys.exit(99 if 'torch' in sys.modules or 'transformers' in sys.modules else status)"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"][0]["answered"] == 1

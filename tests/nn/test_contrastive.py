@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mner.nn import contrastive, processes
+from tests.machine import PATIENCE
 
 
 def slow_candidates(numbers, own, with_own):
@@ -107,7 +108,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path):
         for rank in range(2)
     ]
     for process in running:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, errors.decode()
     from tests.nn.contrastive_process import NUMBERS, data, loss_of
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import pytest
 import torch
@@ -23,9 +24,11 @@ from tests.contract.tiny import LONG_POST, POSTS, tiny  # noqa: E402
 
 EMPTY = Post.from_text("")
 SIZES = [[*POSTS, LONG_POST, EMPTY], POSTS[:1], [LONG_POST], POSTS[1:3], [EMPTY]]
+# What only puts together parts that another one has is a slow test.
 VARIANTS = [
-    *((name, {}) for name in ("bert-crf", "bert-span", "bert-bilstm-crf", "hbilstm-crf", "mmavk")),
-    ("mmavk", {"fusion": "concatenation"}),
+    *((name, {}) for name in ("bert-crf", "bert-span", "hbilstm-crf", "mmavk")),
+    pytest.param(("bert-bilstm-crf", {}), marks=pytest.mark.slow),
+    pytest.param(("mmavk", {"fusion": "concatenation"}), marks=pytest.mark.slow),
 ]
 
 
@@ -41,12 +44,23 @@ def lively(name, **options):
     return recognizer
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1].values())]))
-def exported(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Gives a lively recogniser and its file, which is written once."""
+
+    @cache
+    def write(name, **options):
+        recognizer = lively(name, **options)
+        target = tmp_path_factory.mktemp("onnx") / "model.onnx"
+        return recognizer, target, export_onnx(recognizer, target)
+
+    return write
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *map(str, v[1].values())]))
+def exported(request, written):
     name, options = request.param
-    recognizer = lively(name, **options)
-    target = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    export_onnx(recognizer, target)
+    recognizer, target, _ = written(name, **options)
     return recognizer, OnnxRecognizer.from_pretrained(target)
 
 
@@ -72,10 +86,9 @@ def test_scores_and_entities_are_those_of_torch(exported):
     assert len({tuple(a) for a in answers}) > 1
 
 
-def test_knowledge_reaches_the_graph(tmp_path):
-    recognizer = lively("mmavk")
-    export_onnx(recognizer, tmp_path / "m.onnx")
-    graph = OnnxRecognizer.from_pretrained(tmp_path / "m.onnx")
+def test_knowledge_reaches_the_graph(written):
+    _, target, _ = written("mmavk")
+    graph = OnnxRecognizer.from_pretrained(target)
     bare = [post.with_fields(knowledge=(), alt=None) for post in POSTS]
     with torch.inference_mode():
         told, untold = (graph.model(graph.encode(posts)).emissions for posts in (POSTS, bare))
@@ -84,32 +97,30 @@ def test_knowledge_reaches_the_graph(tmp_path):
     assert torch.allclose(told[2], untold[2], atol=1e-5)
 
 
-def test_a_file_is_used_like_a_recogniser_and_costs_are_counted(tmp_path):
-    recognizer = lively("bert-crf")
-    sizes = {
-        kind: export_onnx(recognizer, tmp_path / f"{kind}.onnx", **{kind: True} if kind != "whole" else {})
-        for kind in ("whole", "bfloat16", "int8")
-    }
-    assert sizes["bfloat16"] < sizes["whole"]
-    graph = OnnxRecognizer.from_pretrained(tmp_path / "whole.onnx")
+def test_a_file_is_used_like_a_recogniser_and_costs_are_counted(written, tmp_path):
+    recognizer, whole, size = written("bert-crf")
+    files = {"whole": whole, "bfloat16": tmp_path / "bfloat16.onnx", "int8": tmp_path / "int8.onnx"}
+    assert export_onnx(recognizer, files["bfloat16"], bfloat16=True) < size
+    export_onnx(recognizer, files["int8"], int8=True)
+    graph = OnnxRecognizer.from_pretrained(whole)
     text = "Ada Lindqvist reads in Port Ellery"
     assert [e.text for e in graph(text)] == [e.text for e in recognizer(text)]
     assert graph.temperature == 1.3
     (tmp_path / "posts.txt").write_text("\n".join(post.text for post in POSTS))
     assert predict_file(graph, tmp_path / "posts.txt", tmp_path / "out.jsonl").posts == len(POSTS)
     # Runs over files are gone on with where this is the same.
-    graphs = [OnnxRecognizer.from_pretrained(tmp_path / f"{kind}.onnx") for kind in sizes]
+    graphs = [OnnxRecognizer.from_pretrained(file) for file in files.values()]
     assert len({fingerprint(one) for one in graphs}) == 3
     assert graphs[0].model.card.identity == fingerprint(recognizer)
-    for kind in sizes:
-        cost = cost_of(recognizer, tmp_path / f"{kind}.onnx", POSTS)
+    for kind, file in files.items():
+        cost = cost_of(recognizer, file, POSTS)
         assert cost.posts == len(POSTS)
         assert cost.other == 0 or kind != "whole"
         assert (cost.after == cost.before) or cost.other > 0
     with pytest.raises(UsageError, match="moved"):
         graph.to("cuda")
     with pytest.raises(UsageError, match="exists"):
-        export_onnx(recognizer, tmp_path / "whole.onnx")
+        export_onnx(recognizer, whole)
 
 
 def test_other_files_are_refused(tmp_path):

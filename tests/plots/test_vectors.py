@@ -13,7 +13,10 @@ import pytest
 from mner.errors import DataError, MissingExtraError
 from mner.plots.figures import COLOURS
 from mner.plots.vectors import LEAST_VECTORS, laid_out, vectors_page
+from tests.machine import PATIENCE
 from tests.plots.test_figures import Elements
+
+WAIT = PATIENCE * 1000
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +94,14 @@ def test_it_opens_in_a_browser_without_a_network(page, tmp_path):
     path.write_text(page, encoding="utf-8")
     asked, failed = [], []
     with playwright.sync_playwright() as engine:
-        opened = engine.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        opened = engine.chromium.launch(executable_path=browser, args=["--no-sandbox"], timeout=WAIT)
         context = opened.new_context(offline=True)
         shown = context.new_page()
+        shown.set_default_timeout(WAIT)
         shown.on("request", lambda request: asked.append(request.url))
         shown.on("pageerror", lambda error: failed.append(str(error)))
         shown.goto(path.as_uri())
-        shown.wait_for_selector("#vectors .legendtext", timeout=60_000)
+        shown.wait_for_selector("#vectors .legendtext")
         names = shown.eval_on_selector_all(
             "#vectors .legendtext", "found => found.map(one => one.textContent)"
         )

@@ -16,6 +16,7 @@ from mner.serving.application import create_application
 from mner.serving.server import Server, bound, make_server, url_of
 from mner.serving.settings import Limits, ServingSettings
 from tests.contract.tiny import tiny
+from tests.machine import PATIENCE
 
 LIMITS = Limits(
     body_bytes=300_000,
@@ -24,7 +25,7 @@ LIMITS = Limits(
     posts=8,
     post_characters=4_000,
     characters=5_000,
-    seconds=20.0,
+    seconds=PATIENCE,
 )
 
 
@@ -37,7 +38,7 @@ def serving(app: Any, **options: Any) -> Iterator[tuple[str, Server]]:
     thread.start()
     url = url_of(listening)
     # Connections wait in the socket until the server takes them.
-    for _ in range(1200):
+    for _ in range(round(PATIENCE / 0.1)):
         if server.started or not thread.is_alive():
             break
         thread.join(0.1)
@@ -46,7 +47,7 @@ def serving(app: Any, **options: Any) -> Iterator[tuple[str, Server]]:
         yield url, server
     finally:
         server.should_exit = True
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), "the server did not leave"
 
 
@@ -69,7 +70,7 @@ def address(application: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def client(address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=address, timeout=30) as found:
+    with httpx.Client(base_url=address, timeout=PATIENCE) as found:
         yield found
 
 
@@ -83,5 +84,5 @@ def page_address(recognizer: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def page_client(page_address: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=page_address, timeout=30) as found:
+    with httpx.Client(base_url=page_address, timeout=PATIENCE) as found:
         yield found

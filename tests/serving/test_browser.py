@@ -19,6 +19,7 @@ import pytest
 from mner.serving.application import create_application
 from mner.serving.settings import ServingSettings
 from tests.contract.tiny import tiny, tiny_picture
+from tests.machine import PATIENCE
 from tests.serving.conftest import serving
 from tests.serving.test_markup import contrast
 
@@ -33,7 +34,7 @@ pytestmark = [
 
 TEXT = "Ada Lindqvist 🎉 reads in Port Ellery"
 PICTURE = tiny_picture(1, (60, 40))
-WAIT = 60_000
+WAIT = PATIENCE * 1000
 
 
 # Its event loop runs for as long as it is open, and other files have their own.
@@ -41,7 +42,7 @@ WAIT = 60_000
 def browser() -> Iterator[playwright.Browser]:
     with playwright.sync_playwright() as driver:
         arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=arguments, timeout=WAIT)
         yield found
         found.close()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.contract.tiny import tiny_picture
+from tests.machine import PATIENCE
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 checks = pytest.importorskip("schemathesis.specs.openapi.checks")
@@ -128,7 +129,7 @@ def test_requests_drawn_from_the_document(document, address, works, method, path
     @settings(QUICK, max_examples=examples)
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case):
-        has_a_message(case.call_and_validate(base_url=address, checks=CHECKS, timeout=20))
+        has_a_message(case.call_and_validate(base_url=address, checks=CHECKS, timeout=PATIENCE))
 
     ask()
 

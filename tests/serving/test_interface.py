@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mner.posts import Post
 from tests.contract.tiny import tiny_picture
+from tests.machine import PATIENCE
 from tests.serving.conftest import LIMITS
 
 PICTURE = tiny_picture(1)
@@ -287,7 +288,7 @@ def test_paths_and_methods(client):
 def exchange(address, *parts, shut=False):
     """What a server says to bytes on a connection."""
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
         for part in parts:
             connection.sendall(part)
         if shut:

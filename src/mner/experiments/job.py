@@ -98,14 +98,18 @@ def code_version() -> str:
     if "commit" not in found:
         return text
     source = str(Path(__file__).parents[1])
-    changed = subprocess.run(
-        ["git", "-C", source, "status", "--porcelain", "--untracked-files=no", "--", "."],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    return f"{text} {found['commit']}{' with changes' if changed.stdout.strip() else ''}"
+    text = f"{text} {found['commit']}"
+    try:
+        changed = subprocess.run(
+            ["git", "-C", source, "status", "--porcelain", "--untracked-files=no", "--", "."],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{text}, perhaps with changes: git did not say in time"
+    return f"{text} with changes" if changed.stdout.strip() else text
 
 
 class _Materials:

@@ -1,9 +1,0 @@
-"""DGHC, from scratch, on the image probe; a file of its own, so that systems train side by side."""
-
-from __future__ import annotations
-
-from tests.evaluation.probe_training import assert_reads_pictures, probe_folder, trained
-
-
-def test_it_reads_follows_and_leaves_the_picture(tmp_path_factory, tmp_path):
-    assert_reads_pictures(trained("dghc", probe_folder(tmp_path_factory), tmp_path / "run"))
