@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# How long an example takes says something of the machine, and nothing of what is tested.
+settings.register_profile("mner", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("mner")
 
 
 @pytest.fixture(scope="session")

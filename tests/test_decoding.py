@@ -33,7 +33,7 @@ def enumerated(emissions, chain, tags, scheme):
 
 
 @pytest.mark.parametrize("name", ["BIO", "BIOES"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.integers(0, 4), min_size=1, max_size=3), seed=st.integers(0, 10_000))
 def test_spans_and_their_probabilities_equal_enumeration(name, lengths, seed):
     scheme = SCHEMES[name]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -277,7 +277,7 @@ def test_memory_stays_bounded_for_a_bomb(tmp_path: Path) -> None:
     assert int(peak) * 1024 < 300 * 2**20
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_damage_gives_a_picture_or_a_reason(data: st.DataObject) -> None:
     form = data.draw(st.sampled_from(FORMATS))

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mner import Post
@@ -35,7 +35,6 @@ def names(posts: list[Post]) -> list[int]:
     return [int(post.id) for post in posts]
 
 
-@settings(deadline=None)
 @given(splits(), st.data(), st.integers())
 def test_a_sample_has_its_size_no_post_twice_and_the_order_of_the_split(posts, data, seed):
     count = data.draw(st.integers(1, len(posts)))
@@ -47,7 +46,6 @@ def test_a_sample_has_its_size_no_post_twice_and_the_order_of_the_split(posts, d
     assert set(names(smaller)) <= set(names(drawn))
 
 
-@settings(deadline=None)
 @given(splits(), st.floats(0.001, 1), st.integers())
 def test_a_share_is_a_count(posts, share, seed):
     drawn = sample_posts(posts, share=share, seed=seed)
@@ -63,7 +61,6 @@ def test_every_post_is_drawn_about_equally_often():
     assert all(abs(seen[name] - 600) < 103 for name in range(10))
 
 
-@settings(deadline=None)
 @given(splits(), st.integers(1, 6), st.integers())
 def test_shots_are_never_exceeded_and_no_post_could_be_added(posts, shots, seed):
     assume(any(0 < max(labels(post).values(), default=0) <= shots for post in posts))
@@ -107,7 +104,6 @@ def drawn_one_by_one(posts, shots, seed):
     return [posts[place] for place in sorted(chosen)]
 
 
-@settings(deadline=None)
 @given(splits(), st.integers(1, 6), st.integers())
 def test_at_least_so_many_shots_are_drawn_one_after_the_other(posts, shots, seed):
     available = Counter(count_mentions(posts))

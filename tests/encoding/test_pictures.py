@@ -64,7 +64,7 @@ def test_pixels_are_those_of_clips_own_processor(box, size):
     torch.testing.assert_close(to_pixels(image, box, 24, CLIP), theirs, atol=1e-5, rtol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 30),
     st.integers(1, 30),

@@ -60,7 +60,7 @@ WORDS = st.lists(st.text(min_size=1, max_size=8).filter(lambda word: not word.is
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(words=WORDS)
 def test_word_by_word_equals_the_whole_sentence(kind, words):
     tokenizer = TOKENIZERS[kind]

@@ -7,7 +7,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mner import Entity
@@ -33,7 +33,6 @@ def slow_expected_error(groups: list[list[tuple[float, bool]]]) -> tuple[float, 
 
 
 @given(verdicts, st.integers(1, 15))
-@settings(deadline=None)
 def test_equal_width_is_the_formula(pairs, bins):
     groups: list[list[tuple[float, bool]]] = [[] for _ in range(bins)]
     for score, right in pairs:
@@ -50,7 +49,6 @@ def test_equal_width_is_the_formula(pairs, bins):
 
 
 @given(verdicts, st.integers(1, 15))
-@settings(deadline=None)
 def test_equal_count_is_a_walk_along_the_sorted_scores(pairs, bins):
     """A bin is closed once its share of all is reached, but never between equal scores."""
     ordered = sorted(pairs)
@@ -72,7 +70,6 @@ def test_equal_count_is_a_walk_along_the_sorted_scores(pairs, bins):
 
 
 @given(verdicts, st.integers(1, 15), st.sampled_from(list(Binning)), st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_order_of_entities_does_not_matter_and_every_entity_is_in_one_bin(pairs, bins, binning, shuffle):
     mixed = list(pairs)
     shuffle.shuffle(mixed)

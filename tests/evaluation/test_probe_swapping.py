@@ -23,7 +23,7 @@ def post(number, image, **fields):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(st.none(), st.integers(0, 4)), max_size=12), st.integers(0, 9))
 def test_everyone_gets_another_picture_and_each_is_used_once(images, seed):
     posts = [post(number, image) for number, image in enumerate(images)]

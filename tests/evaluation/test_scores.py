@@ -98,38 +98,38 @@ def same_as_seqeval_strict(gold: Rows, predicted: Rows, scheme: Scheme, theirs: 
 
 
 @given(two_taggings("BI"))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_conll_convention_is_the_scripts_on_any_b_i_o(taggings):
     same_as_script(*taggings, BIO)
     same_as_script(*taggings, IOB1)  # the script knows no scheme: both read the same
 
 
 @given(two_taggings("BIES"))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_conll_convention_is_the_scripts_on_any_b_i_o_e_s(taggings):
     same_as_script(*taggings, BIOES)
 
 
 @given(two_taggings("BI"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_conll_convention_is_seqevals_default_on_any_b_i_o(taggings):
     same_as_seqeval_default(*taggings, BIO)
 
 
 @given(two_taggings("BIES"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_conll_convention_is_seqevals_default_on_any_b_i_o_e_s(taggings):
     same_as_seqeval_default(*taggings, BIOES)
 
 
 @given(two_taggings("BI"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_strict_convention_is_seqevals_iob2(taggings):
     same_as_seqeval_strict(*taggings, BIO, IOB2)
 
 
 @given(two_taggings("BIES"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_strict_convention_is_seqevals_iobes(taggings):
     same_as_seqeval_strict(*taggings, BIOES, IOBES)
 
@@ -147,7 +147,7 @@ def without_stray_b(rows: Rows) -> Rows:
 
 
 @given(two_taggings("BI"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_strict_convention_is_seqevals_iob1_where_no_b_is_stray(taggings):
     gold, predicted = taggings
     same_as_seqeval_strict(without_stray_b(gold), without_stray_b(predicted), IOB1, SEQEVAL_IOB1)

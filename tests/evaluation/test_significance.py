@@ -88,7 +88,7 @@ def test_an_accuracy_has_the_interval_of_a_proportion():
     assert found.high == pytest.approx(share + reach, abs=0.002)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.integers(2, 9))
 def test_randomisation_comes_near_to_trying_all_exchanges(seed, posts):
     first, second = random_counts(seed, posts), random_counts(seed + 1, posts)
@@ -125,7 +125,7 @@ def test_the_mean_f1_of_several_runs_is_drawn_on_the_same_posts():
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 10_000), st.integers(2, 7))
 def test_all_runs_of_a_post_are_exchanged_together(seed, posts):
     first, second = (np.stack([random_counts(seed + n, posts) for n in both]) for both in ((0, 1), (2, 3)))

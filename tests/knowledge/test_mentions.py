@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mner import Post
@@ -108,7 +108,6 @@ def test_an_empty_list_is_an_answer():
 WORDS = st.lists(st.sampled_from(["Ann", "Paris", "New", "York", "in", "😀", "(x)", "a+b", "中"]), min_size=1)
 
 
-@settings(deadline=None)
 @given(WORDS, st.data())
 def test_the_gold_of_a_post_given_as_an_answer_comes_back(words, data):
     """Where every mention is told in the order of the text, places are right whatever repeats."""
@@ -129,7 +128,6 @@ def test_the_gold_of_a_post_given_as_an_answer_comes_back(words, data):
     assert tuple((one.start, one.end, one.label) for one in got.entities) == gold
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.lists(st.tuples(st.text(max_size=8), st.sampled_from(LABELS)), max_size=6))
 def test_entities_are_words_of_the_text_in_order_whatever_is_said(text, entries):
     post = Post.from_text(text)

@@ -163,7 +163,7 @@ def test_knowledge_comes_back_from_its_record(found: Knowledge) -> None:
     assert knowledge_from_record(json.loads(json.dumps(knowledge_record(found)))) == found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(kept=st.lists(answers, max_size=6), problems=st.lists(texts.filter(bool), max_size=3))
 def test_what_is_saved_is_read_back(kept: list[Answer], problems: list[str]) -> None:
     rows = [StoredAnswer(key(n), SOURCE, answer, post=str(n)) for n, answer in enumerate(kept)]
@@ -467,7 +467,7 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
 # Merging
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     first=st.dictionaries(st.integers(0, 8), st.none() | st.sampled_from(["a", "b"]), max_size=8),
     second=st.dictionaries(st.integers(0, 8), st.none() | st.sampled_from(["c", "d"]), max_size=8),

@@ -34,7 +34,7 @@ def slow_candidates(numbers, own, with_own):
     return chosen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     numbers=st.lists(st.integers(-1, 4), min_size=1, max_size=8),
     with_own=st.booleans(),

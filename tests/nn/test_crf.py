@@ -25,7 +25,7 @@ from mner.nn.crf import (
 )
 from mner.tags import BIO, BIOES, IOB1, Scheme, Span, allowed_transitions, parse, tag_names, to_spans, to_tags
 
-enumerated = settings(deadline=None, max_examples=60)
+enumerated = settings(max_examples=60)
 
 
 class Case(NamedTuple):

@@ -53,7 +53,7 @@ def test_a_temperature_does_not_take_the_slow_way(temperature: float) -> None:
     assert_same(fast, log_space(*given_to_both))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 70), min_size=1, max_size=4).filter(any),
     st.sampled_from([BIO, BIOES, IOB1]),

@@ -13,7 +13,7 @@ from torch import nn
 from mner.errors import UsageError
 from mner.nn.spans import SpanClassifier, select_spans, span_loss, span_mask, span_targets
 
-drawn = settings(deadline=None, max_examples=60)
+drawn = settings(max_examples=60)
 
 
 def prefix_mask(lengths: list[int], words: int) -> torch.Tensor:

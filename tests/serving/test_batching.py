@@ -38,7 +38,7 @@ async def until(condition):
         await asyncio.sleep(0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     requests=st.lists(st.lists(st.integers(-99, 99), max_size=9), max_size=12),
     most=st.integers(1, 7),

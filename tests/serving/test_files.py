@@ -97,7 +97,7 @@ def test_files_that_are_refused_say_why(content, name, status, said):
     assert refused.value.status == status
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.binary(max_size=200), ending=st.sampled_from(["jsonl", "csv", "txt"]))
 def test_any_bytes_are_posts_problems_or_a_refusal(content, ending):
     try:

@@ -21,7 +21,6 @@ checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 QUICK = settings(
-    deadline=None,
     max_examples=110,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

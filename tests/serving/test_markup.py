@@ -90,7 +90,7 @@ def read(markup_):
 ENTITY_CUTS = st.lists(st.integers(0, 30), max_size=8, unique=True).map(sorted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(min_size=30, max_size=40).filter(lambda t: "\r" not in t), cuts=ENTITY_CUTS)
 def test_the_text_comes_out_as_it_went_in(text, cuts):
     # NUL has no place in HTML; a browser shows it as the replacement character.
