@@ -25,17 +25,30 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - started
 
 
-def at_usual_speed(measure: Callable[[], float], rounds: int = 3) -> float:
+def at_usual_speed(
+    measure: Callable[[], float],
+    rounds: int = 3,
+    like: Callable[[], object] = _fixed_work,
+    usual: float = USUAL_SECONDS,
+) -> float:
     """The seconds that `measure` gives, as they would be on a machine of the usual speed.
 
     A core that is slowed down, by its clock or by who else runs on it, takes more CPU seconds for the same work. What
-    it takes for a fixed piece of work, before and after each measurement, says how much; a machine that is faster than
-    usual gets no easier figure for it. The least of all rounds is returned: whatever disturbs a measurement adds to it.
+    it takes for another piece of work, before and after each measurement, says how much; a machine that is faster than
+    usual gets no stricter figure for it. The least of all rounds is returned: whatever disturbs a measurement adds to
+    it.
+
+    Args:
+        measure: Gives seconds.
+        rounds: How often it is asked.
+        like: Work that is slowed down as the measured one is. A loop of numbers does for what computes; what reads
+            all over the memory is slowed down apart from it, by those who use the same caches.
+        usual: CPU seconds of that work on an undisturbed core.
     """
     found = []
     for _ in range(rounds):
-        before = cpu_seconds(_fixed_work)
+        before = cpu_seconds(like)
         seconds = measure()
-        slowness = min(before, cpu_seconds(_fixed_work)) / USUAL_SECONDS
+        slowness = min(before, cpu_seconds(like)) / usual
         found.append(seconds / max(1.0, slowness))
     return min(found)

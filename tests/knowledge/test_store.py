@@ -561,9 +561,8 @@ def test_a_hundred_thousand_keys_in_two_seconds(store: KnowledgeStore) -> None:
         assert len({key: json.loads(result) for key, result in rows}) == 100_000
 
     assert len(store.lookup(keys)) == 100_000
-    looked = at_usual_speed(lambda: cpu_seconds(lambda: store.lookup(keys)))
-    assert looked < 2.0
-    assert looked < 2 * at_usual_speed(lambda: cpu_seconds(bare), rounds=2), "twice what the bare rows take"
+    # Two seconds where the bare rows take no more than 1.25, and 1.6 times what they take on a slower machine.
+    assert at_usual_speed(lambda: cpu_seconds(lambda: store.lookup(keys)), like=bare, usual=1.25) < 2.0
 
 
 def test_a_new_store_waits_while_another_process_begins_it_too(tmp_path: Path, monkeypatch) -> None:
