@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mner import __version__
 from mner.data import read_folder, write_folder
 from mner.data.dataset import Dataset
 from mner.errors import MnerError
 from mner.evaluation.probe_swapping import swapped, without_picture
-from mner.experiments.job import do_run
+from mner.experiments.job import code_version, do_run
 from mner.experiments.reports import describe
 from mner.experiments.results import collect
 from mner.experiments.shelf import Shelf
@@ -258,3 +259,21 @@ def test_an_interrupted_run_is_kept_where_no_training_can_begin(workshop):
     with pytest.raises(MnerError):
         do_run(elsewhere, shelf.root)
     assert checkpoints(elsewhere, shelf) == before
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("exit 0", ""),
+        ("echo ' M a.py'", " with changes"),
+        ("exit 1", ", perhaps with changes: git did not say"),
+    ],
+)
+def test_the_version_of_the_code_says_what_git_says_of_it(status, told, tmp_path, monkeypatch):
+    git = tmp_path / "git"
+    git.write_text(f'#!/bin/sh\ncase "$3" in rev-parse) echo abc;; *) {status};; esac\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_version() == f"{__version__} abc{told}"
+    git.unlink()
+    assert code_version() == __version__

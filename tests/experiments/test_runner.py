@@ -34,8 +34,8 @@ def run_table(folder, *options):
     return subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
-def wait_until(condition, seconds=PATIENCE):
-    deadline = time.monotonic() + seconds
+def wait_until(condition):
+    deadline = time.monotonic() + PATIENCE
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,7 +28,17 @@ from mner.experiments.shelf import (
 from mner.posts import Post
 from mner.progress import Advance, Reporter, silent
 from mner.recognizer import WEIGHTS_FILE, Recognizer
-from mner.training.run import CHECKPOINTS, TRAINING, Say, is_interrupted, machine, train, unsaid, versions
+from mner.training.run import (
+    CHECKPOINTS,
+    TRAINING,
+    Say,
+    git_says,
+    is_interrupted,
+    machine,
+    train,
+    unsaid,
+    versions,
+)
 
 
 def do_run(
@@ -94,22 +103,13 @@ def _do(run: RunPlan, shelf: Shelf, start_from: RunPlan | None, progress: Report
 def code_version() -> str:
     """The package's version; in a checkout with its commit, and whether the code differs from that."""
     found = versions()
-    text = found["mner"]
     if "commit" not in found:
-        return text
-    source = str(Path(__file__).parents[1])
-    text = f"{text} {found['commit']}"
-    try:
-        changed = subprocess.run(
-            ["git", "-C", source, "status", "--porcelain", "--untracked-files=no", "--", "."],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{text}, perhaps with changes: git did not say in time"
-    return f"{text} with changes" if changed.stdout.strip() else text
+        return found["mner"]
+    text = f"{found['mner']} {found['commit']}"
+    changed = git_says("status", "--porcelain", "--untracked-files=no", "--", ".")
+    if changed is None:
+        return f"{text}, perhaps with changes: git did not say"
+    return f"{text} with changes" if changed else text
 
 
 class _Materials:

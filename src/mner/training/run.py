@@ -485,8 +485,9 @@ def versions() -> dict[str, str]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "unknown"
-    commit = _commit()
-    if commit is not None:
+    # Known where the package runs from a checkout, as it does for everyone who changes it.
+    commit = git_says("rev-parse", "--short=12", "HEAD")
+    if commit:
         found["commit"] = commit
     return found
 
@@ -501,20 +502,23 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
-    # Known where the package runs from a checkout, as it does for everyone who changes it.
-    source = Path(__file__).parent
+def git_says(*words: str) -> str | None:
+    """What git says of the folder of the package's code, stripped.
+
+    Args:
+        words: A git command and its arguments.
+
+    Returns:
+        What it writes to stdout; None where there is no git, no checkout, or no answer in twenty seconds.
+    """
+    package = Path(__file__).parents[1]
     try:
-        found = subprocess.run(
-            ["git", "-C", str(source), "rev-parse", "--short=12", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
+        said = subprocess.run(
+            ["git", "-C", str(package), *words], capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None if found.returncode == 0 else None
+    return said.stdout.strip() if said.returncode == 0 else None
 
 
 def _now() -> str:
